@@ -1,0 +1,46 @@
+// Package room is the room engine: the only writer of events. It creates rooms, sends, joins, receives what other servers
+// send, resolves state, redacts, and answers every question about rooms: state, members, history, who may see what.
+//
+// It speaks to no network (federation fetches what is missing and calls again) and holds no SQL (that is store). What the
+// specification decides is decided by the pure packages room/auth and room/resolve; here facts are gathered, the verdict is
+// asked for, and the result is written in one transaction.
+//
+// Each room has a queue; a leader takes all that waits, builds it one after another on the room's head in memory and stores
+// it in one transaction. Rooms never wait for each other. All methods of Engine are safe for concurrent use; the values they
+// return are immutable and shared: nobody changes them.
+package room
+
+import (
+	"context"
+	"io"
+
+	"konsil/homeserver/notify"
+	"konsil/homeserver/store"
+	"konsil/kit/clock"
+	"konsil/matrix/id"
+	"konsil/matrix/sign"
+)
+
+// Config is what an engine stands on.
+type Config struct {
+	Store  *store.DB
+	Notify *notify.Notifier
+	Clock  clock.Clock // nil means the system's
+	Rand   io.Reader   // nil means crypto/rand
+	Server id.ServerName
+	Key    sign.Key
+
+	// DefaultVersion is the version of rooms whose creator asked for none. Empty means "11".
+	DefaultVersion string
+	// CacheBytes bounds the rooms and events kept in memory. 0 means 64 MiB.
+	CacheBytes int64
+
+	// Profile gives display name and avatar of a local user, for their member events. nil means none has any.
+	Profile func(ctx context.Context, user id.UserID) (Profile, error)
+}
+
+// Profile is what member events carry about a user. Empty fields are left out.
+type Profile struct {
+	DisplayName string
+	AvatarURL   string
+}

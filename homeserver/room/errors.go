@@ -1,0 +1,17 @@
+package room
+
+import (
+	"errors"
+
+	"konsil/matrix/mxerr"
+)
+
+// ErrNotHere says that the room can not be changed by us alone: no local user is joined, or none may authorise. The way leads through
+// another server, see federation.
+var ErrNotHere = errors.New("no local user is in the room")
+
+// ErrUnknownRoom and ErrUnknownEvent are refusals with M_NOT_FOUND.
+var (
+	ErrUnknownRoom  error = mxerr.NotFound("Unknown room")
+	ErrUnknownEvent error = mxerr.NotFound("Event not found")
+)
