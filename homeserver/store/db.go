@@ -30,7 +30,8 @@ type DB struct {
 	db *db.DB
 	// nid is the last number given to a room, event, slot or snapshot. Numbers are handed out in memory, before the
 	// transaction, so that the rows of one batch can name each other; a failed transaction leaves a gap.
-	nid atomic.Int64
+	nid   atomic.Int64
+	slots *Slots
 }
 
 // Tx is a transaction of one domain.
@@ -53,6 +54,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 		return nil, fmt.Errorf("migrate store: %w", err)
 	}
 	d := &DB{db: inner}
+	d.slots = newSlots(d)
 	err = d.Read(ctx, func(tx *Tx) error {
 		last, err := tx.lastNID(ctx)
 		d.nid.Store(last)

@@ -1,5 +1,13 @@
 package store
 
+import (
+	"context"
+	"strings"
+
+	"konsil/kit/db"
+	"konsil/matrix/id"
+)
+
 // Status says what became of an event.
 type Status int64
 
@@ -26,4 +34,161 @@ type EventMeta struct {
 	RedactedBy  int64   // the redaction that was applied, 0 for none
 	Txn         string  // the client transaction that sent it, see TxnKey; "" for others
 	Auth        []int64 // auth events
+}
+
+// EventRow is an event as stored.
+type EventRow struct {
+	EventMeta
+	ID      id.EventID
+	TS      int64
+	Version string // of its room
+	JSON    []byte
+}
+
+// TxnKey names a client's transaction: one device of one user, one endpoint, one room, one id.
+func TxnKey(user id.UserID, device id.DeviceID, scope string, room int64, txn string) string {
+	b := make([]byte, 0, len(user)+len(device)+len(scope)+len(txn)+16)
+	b = append(b, user...)
+	b = append(b, txnSep)
+	b = append(b, safeText(string(device))...)
+	b = append(b, txnSep)
+	b = append(b, scope...)
+	b = append(b, txnSep)
+	b = appendInt(b, room)
+	b = append(b, txnSep)
+	b = append(b, safeText(txn)...)
+	return string(b)
+}
+
+const txnSep = '\x1f' // a control character: no part but the last can hold it
+
+// TxnOf gives the transaction id if key is one of that user's device, "" otherwise.
+func TxnOf(key string, user id.UserID, device id.DeviceID) string {
+	if key == "" {
+		return ""
+	}
+	part := strings.SplitN(key, string(txnSep), 5)
+	if len(part) != 5 || part[0] != string(user) || part[1] != safeText(string(device)) {
+		return ""
+	}
+	return plainText(part[4])
+}
+
+// eventColumns need event AS e JOIN room AS r. They are listed once because every read of events takes all of them.
+const eventColumns = `e.event_nid, e.room_nid, e.pos, e.topo, e.status, e.slot_nid, e.replaces_nid, e.state_before, e.state_after,
+	e.room_state, e.redacted_by, e.txn, e.auth, e.event_id, e.ts, r.version, e.json`
+
+const eventFrom = ` FROM event AS e JOIN room AS r ON r.domain_id = $0 AND r.room_nid = e.room_nid WHERE e.domain_id = $0 `
+
+func (ev *EventRow) scan(row *db.Row) error {
+	var txn *string
+	var auth []byte
+	err := row.Scan(&ev.NID, &ev.RoomNID, &ev.Pos, &ev.Topo, &ev.Status, &ev.Slot, &ev.Replaces, &ev.StateBefore, &ev.StateAfter,
+		&ev.RoomState, &ev.RedactedBy, &txn, &auth, &ev.ID, &ev.TS, &ev.Version, &ev.JSON)
+	if err != nil {
+		return err
+	}
+	if txn != nil {
+		ev.Txn = *txn
+	}
+	ev.Auth, err = decodeInts(auth)
+	return err
+}
+
+func (tx *Tx) events(ctx context.Context, q string, args ...any) ([]EventRow, error) {
+	var list []EventRow
+	err := db.Each(ctx, tx, q, args, func(row *db.Row) error {
+		var ev EventRow
+		if err := ev.scan(row); err != nil {
+			return err
+		}
+		list = append(list, ev)
+		return nil
+	})
+	return list, err
+}
+
+// EventsByNID reads events by number, in no order; unknown ones are left out.
+func (tx *Tx) EventsByNID(ctx context.Context, nids []int64) ([]EventRow, error) {
+	if len(nids) == 1 {
+		return tx.events(ctx, `SELECT `+eventColumns+eventFrom+`AND e.event_nid = $1`, nids[0])
+	}
+	return tx.events(ctx, `SELECT `+eventColumns+eventFrom+`AND e.event_nid in($1)`, nids)
+}
+
+// EventsByID reads events by ID, in no order; unknown ones are left out.
+func (tx *Tx) EventsByID(ctx context.Context, ids []id.EventID) ([]EventRow, error) {
+	if len(ids) == 1 {
+		return tx.events(ctx, `SELECT `+eventColumns+eventFrom+`AND e.event_id = $1`, ids[0])
+	}
+	return tx.events(ctx, `SELECT `+eventColumns+eventFrom+`AND e.event_id in($1)`, ids)
+}
+
+// EventByTxn finds what a client's transaction has sent, or ErrNotFound.
+func (tx *Tx) EventByTxn(ctx context.Context, txn string) (id.EventID, error) {
+	return db.Get[id.EventID](ctx, tx, `SELECT event_id FROM event WHERE domain_id = $0 AND txn = $1 AND txn IS NOT NULL`, txn)
+}
+
+// EventsAfter reads the timeline of all rooms by position: after < pos <= upTo, oldest first, at most limit.
+func (tx *Tx) EventsAfter(ctx context.Context, after, upTo int64, limit int) ([]EventRow, error) {
+	return tx.events(ctx, `SELECT `+eventColumns+eventFrom+`
+		AND e.pos > 0 AND e.pos > $1 AND e.pos <= $2 ORDER BY e.pos LIMIT $3`, after, upTo, limit)
+}
+
+// TimelineBefore reads the newest events of a room with after < pos <= upTo, newest first, at most limit.
+func (tx *Tx) TimelineBefore(ctx context.Context, room, after, upTo int64, limit int) ([]EventRow, error) {
+	return tx.events(ctx, `SELECT `+eventColumns+eventFrom+`
+		AND e.room_nid = $1 AND e.pos <> 0 AND e.pos > $2 AND e.pos <= $3 ORDER BY e.pos DESC LIMIT $4`, room, after, upTo, limit)
+}
+
+// TimelineAfter reads the oldest events of a room with after < pos <= upTo, oldest first, at most limit.
+func (tx *Tx) TimelineAfter(ctx context.Context, room, after, upTo int64, limit int) ([]EventRow, error) {
+	return tx.events(ctx, `SELECT `+eventColumns+eventFrom+`
+		AND e.room_nid = $1 AND e.pos <> 0 AND e.pos > $2 AND e.pos <= $3 ORDER BY e.pos LIMIT $4`, room, after, upTo, limit)
+}
+
+// Place is a point in a room's own order, between events: what has (topo, pos) <= it lies before.
+type Place struct{ Topo, Pos int64 }
+
+// HistoryBefore reads events of a room in its own order, newest first: those at or before from and after to.
+func (tx *Tx) HistoryBefore(ctx context.Context, room int64, from, to Place, limit int) ([]EventRow, error) {
+	return tx.events(ctx, `SELECT `+eventColumns+eventFrom+`
+		AND e.room_nid = $1 AND e.pos <> 0 AND (e.topo, e.pos) <= ($2, $3) AND (e.topo, e.pos) > ($4, $5)
+		ORDER BY e.topo DESC, e.pos DESC LIMIT $6`, room, from.Topo, from.Pos, to.Topo, to.Pos, limit)
+}
+
+// HistoryAfter reads events of a room in its own order, oldest first: those after from and at or before to.
+func (tx *Tx) HistoryAfter(ctx context.Context, room int64, from, to Place, limit int) ([]EventRow, error) {
+	return tx.events(ctx, `SELECT `+eventColumns+eventFrom+`
+		AND e.room_nid = $1 AND e.pos <> 0 AND (e.topo, e.pos) > ($2, $3) AND (e.topo, e.pos) <= ($4, $5)
+		ORDER BY e.topo, e.pos LIMIT $6`, room, from.Topo, from.Pos, to.Topo, to.Pos, limit)
+}
+
+// EventNearTime finds the number of the timeline event nearest to a time, at or after it (forward) or at or before it; ErrNotFound.
+func (tx *Tx) EventNearTime(ctx context.Context, room, ts int64, forward bool) (int64, error) {
+	if forward {
+		return db.Get[int64](ctx, tx, `
+			SELECT event_nid FROM event WHERE domain_id = $0 AND room_nid = $1 AND pos <> 0 AND ts >= $2
+			ORDER BY ts, topo, pos LIMIT 1`, room, ts)
+	}
+	return db.Get[int64](ctx, tx, `
+		SELECT event_nid FROM event WHERE domain_id = $0 AND room_nid = $1 AND pos <> 0 AND ts <= $2
+		ORDER BY ts DESC, topo DESC, pos DESC LIMIT 1`, room, ts)
+}
+
+// AuthEdges calls fn with the auth events of each of the events that are known.
+func (tx *Tx) AuthEdges(ctx context.Context, nids []int64, fn func(nid int64, auth []int64)) error {
+	return db.Each(ctx, tx, `SELECT event_nid, auth FROM event WHERE domain_id = $0 AND event_nid in($1)`, []any{nids}, func(row *db.Row) error {
+		var nid int64
+		var blob []byte
+		if err := row.Scan(&nid, &blob); err != nil {
+			return err
+		}
+		auth, err := decodeInts(blob)
+		if err != nil {
+			return err
+		}
+		fn(nid, auth)
+		return nil
+	})
 }
