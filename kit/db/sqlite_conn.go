@@ -220,9 +220,7 @@ func (s *sqliteStmt) bind(t *text, args []any, domain int64) error {
 			err = fmt.Errorf("%T where the text says otherwise", arg)
 		}
 		if err == nil && v.isList() {
-			v.kind = textual
-			v.b, err = v.jsonList()
-			v.s = unsafe.String(unsafe.SliceData(v.b), len(v.b))
+			v, err = v.jsonList()
 		}
 		if err != nil {
 			return fmt.Errorf("argument $%d: %w", i+1, err)

@@ -123,17 +123,16 @@ func sliceValue(v reflect.Value) (value, error) {
 func (v *value) isList() bool { return v.kind == texts || v.kind == integers }
 
 // jsonList is the list as json_each takes it.
-func (v *value) jsonList() ([]byte, error) {
+func (v *value) jsonList() (value, error) {
+	var list any = v.ss
 	if v.kind == integers {
-		if v.is == nil {
-			return []byte("[]"), nil
-		}
-		return json.Marshal(v.is)
+		list = v.is
 	}
-	if v.ss == nil {
-		return []byte("[]"), nil
+	if len(v.ss)+len(v.is) == 0 {
+		return value{kind: textual, s: "[]"}, nil // not null
 	}
-	return json.Marshal(v.ss)
+	raw, err := json.Marshal(list)
+	return value{kind: textual, s: string(raw)}, err
 }
 
 // column reads the current row of a result. Bytes are borrowed until the next row.
