@@ -43,23 +43,34 @@ func (tx *Tx) TokenOwner(ctx context.Context, hash []byte) (AccessToken, Account
 // ProveToken marks a refreshed access token as used: the pair it replaced is good no longer. It gives the hashes of the
 // access tokens that ended. CS v1.16 #refreshing-access-tokens
 func (tx *Tx) ProveToken(ctx context.Context, t AccessToken) ([][]byte, error) {
-	if _, err := tx.Exec(ctx, `
-		UPDATE access_token SET unproven = 0 WHERE domain_id = $0 AND token_hash = $1`, t.Hash); err != nil {
-		return nil, err
+	n, err := tx.Exec(ctx, `
+		UPDATE access_token SET unproven = 0 WHERE domain_id = $0 AND token_hash = $1 AND unproven = 1`, t.Hash)
+	if err != nil || n == 0 {
+		return nil, err // somebody else proved it, and the device may have newer tokens by now
 	}
 	if _, err := tx.Exec(ctx, `
 		UPDATE refresh_family SET previous_hash = NULL WHERE domain_id = $0 AND user_id = $1 AND device_id = $2`,
 		string(t.User), string(t.Device)); err != nil {
 		return nil, err
 	}
-	return tx.deleteOtherTokens(ctx, t)
-}
-
-func (tx *Tx) deleteOtherTokens(ctx context.Context, t AccessToken) ([][]byte, error) {
 	return db.List[[]byte](ctx, tx, `
 		DELETE FROM access_token
 		WHERE domain_id = $0 AND user_id = $1 AND device_id = $2 AND token_hash <> $3 RETURNING token_hash`,
 		string(t.User), string(t.Device), t.Hash)
+}
+
+// ExpireTokens ends a device's session so that its client may log in again and keep the device: access tokens expire, the
+// refresh tokens are gone. It gives the hashes of the access tokens.
+func (tx *Tx) ExpireTokens(ctx context.Context, user id.UserID, device id.DeviceID, now int64) ([][]byte, error) {
+	if _, err := tx.Exec(ctx, `
+		DELETE FROM refresh_family WHERE domain_id = $0 AND user_id = $1 AND device_id = $2`,
+		string(user), string(device)); err != nil {
+		return nil, err
+	}
+	return db.List[[]byte](ctx, tx, `
+		UPDATE access_token SET expires_ts = $3
+		WHERE domain_id = $0 AND user_id = $1 AND device_id = $2 RETURNING token_hash`,
+		string(user), string(device), now)
 }
 
 // DeleteUnprovenTokens removes the access tokens of a device that came from a refresh and were not used.

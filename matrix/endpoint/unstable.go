@@ -1,0 +1,16 @@
+package endpoint
+
+// Endpoints that are not in the Client-Server API's files: from proposals, from other files, or made by other servers and
+// spoken by everybody's tools.
+var (
+	// MSC3391
+	DeleteAccountData        = Endpoint{"deleteAccountData", "DELETE", Token, []string{"/_matrix/client/unstable/org.matrix.msc3391/user/{userId}/account_data/{type}"}}
+	DeleteAccountDataPerRoom = Endpoint{"deleteAccountDataPerRoom", "DELETE", Token, []string{"/_matrix/client/unstable/org.matrix.msc3391/user/{userId}/rooms/{roomId}/account_data/{type}"}}
+
+	// MSC4186
+	SlidingSync = Endpoint{"slidingSync", "POST", Token, []string{"/_matrix/client/unstable/org.matrix.simplified_msc3575/sync", "/_matrix/client/v4/sync"}}
+
+	// Synapse's administration API, as far as tools and test suites speak it.
+	SharedSecretNonce    = Endpoint{"sharedSecretNonce", "GET", None, []string{"/_synapse/admin/v1/register"}}
+	SharedSecretRegister = Endpoint{"sharedSecretRegister", "POST", None, []string{"/_synapse/admin/v1/register"}}
+)
