@@ -62,12 +62,12 @@ type UserSignature struct {
 	Signature string
 }
 
-// AddUserSignature stores a signature of signer's; only signer will see it.
+// AddUserSignature stores a signature of signer's at the next position; only signer will see it.
 func (tx *Tx) AddUserSignature(ctx context.Context, signer id.UserID, s UserSignature) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO user_signature (domain_id, signer, target, public, key_id, signature) VALUES ($0, $1, $2, $3, $4, $5)
-		ON CONFLICT (domain_id, signer, target, public, key_id) DO UPDATE SET signature = excluded.signature`,
-		signer, s.Target, s.Public, s.KeyID, s.Signature)
+		INSERT INTO user_signature (domain_id, signer, target, public, key_id, signature, pos) VALUES ($0, $1, $2, $3, $4, $5, $6)
+		ON CONFLICT (domain_id, signer, target, public, key_id) DO UPDATE SET signature = excluded.signature, pos = excluded.pos`,
+		signer, s.Target, s.Public, s.KeyID, s.Signature, tx.NextPosition())
 	return err
 }
 

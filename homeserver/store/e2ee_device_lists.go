@@ -52,8 +52,8 @@ func (tx *Tx) RemoteDeviceListChanged(ctx context.Context, user id.UserID) (int6
 	return pos, err
 }
 
-// DeviceListChanges lists the users whose devices changed last after position after, up to upTo, and who share a room with
-// user now; user too. For /sync and /keys/changes. It costs what changed: the rooms of each changed user are few.
+// DeviceListChanges lists the users whose devices or cross-signing keys, or whose signature by user, changed last after
+// position after, up to upTo, and who share a room with user now; user too. It costs what changed, not what exists.
 func (tx *Tx) DeviceListChanges(ctx context.Context, user id.UserID, after, upTo int64) ([]id.UserID, error) {
 	return db.List[id.UserID](ctx, tx, `
 		SELECT l.user_id FROM device_list l
@@ -61,7 +61,8 @@ func (tx *Tx) DeviceListChanges(ctx context.Context, user id.UserID, after, upTo
 			SELECT 1 FROM membership m JOIN membership me
 				ON me.domain_id = $0 AND me.room_nid = m.room_nid AND me.user_id = $1 AND me.membership = 1
 			WHERE m.domain_id = $0 AND m.user_id = l.user_id AND m.membership = 1))
-		ORDER BY l.user_id`, user, after, upTo)
+		UNION SELECT target FROM user_signature WHERE domain_id = $0 AND signer = $1 AND pos > $2 AND pos <= $3
+		ORDER BY 1`, user, after, upTo)
 }
 
 // DeviceListPosition is the position of the last change of any device list, 0 for none.
@@ -132,20 +133,18 @@ type RemoteList struct {
 	User     id.UserID
 	StreamID int64 // -1 unknown
 	Stale    bool
-	Failures int64
-	RetryAt  int64 // ms
 }
 
 // RemoteLists reads what is known of the users' lists; unknown users are missing.
 func (tx *Tx) RemoteLists(ctx context.Context, users []id.UserID) (map[id.UserID]RemoteList, error) {
 	all := make(map[id.UserID]RemoteList, len(users))
 	err := db.Each(ctx, tx, `
-		SELECT user_id, stream_id, stale, failures, retry_at FROM remote_device_list
+		SELECT user_id, stream_id, stale FROM remote_device_list
 		WHERE domain_id = $0 AND user_id in($1)`, []any{users},
 		func(row *db.Row) error {
 			var l RemoteList
 			var stale int64
-			if err := row.Scan(&l.User, &l.StreamID, &stale, &l.Failures, &l.RetryAt); err != nil {
+			if err := row.Scan(&l.User, &l.StreamID, &stale); err != nil {
 				return err
 			}
 			l.Stale = stale != 0
@@ -175,10 +174,10 @@ func (tx *Tx) SetRemoteList(ctx context.Context, user id.UserID, streamID int64,
 		}
 	}
 	_, err := tx.Exec(ctx, `
-		INSERT INTO remote_device_list (domain_id, user_id, stream_id, stale, fence_nid, fence_pos, failures, retry_at)
-		VALUES ($0, $1, $2, 0, $3, $4, 0, 0)
+		INSERT INTO remote_device_list (domain_id, user_id, stream_id, stale, fence_nid, fence_pos)
+		VALUES ($0, $1, $2, 0, $3, $4)
 		ON CONFLICT (domain_id, user_id) DO UPDATE SET stream_id = excluded.stream_id, stale = 0,
-			fence_nid = excluded.fence_nid, fence_pos = excluded.fence_pos, failures = 0, retry_at = 0`,
+			fence_nid = excluded.fence_nid, fence_pos = excluded.fence_pos`,
 		user, streamID, at.NID, at.Pos)
 	return err
 }
@@ -193,22 +192,71 @@ func (tx *Tx) AdvanceRemoteList(ctx context.Context, user id.UserID, streamID in
 // StaleRemoteList notes that a stored list is out of date and has to be fetched before it is used again.
 func (tx *Tx) StaleRemoteList(ctx context.Context, user id.UserID) error {
 	_, err := tx.Exec(ctx, `
-		UPDATE remote_device_list SET stale = 1, failures = 0, retry_at = 0
-		WHERE domain_id = $0 AND user_id = $1 AND stale = 0`, user)
+		UPDATE remote_device_list SET stale = 1 WHERE domain_id = $0 AND user_id = $1`, user)
 	return err
 }
 
-// FailedRemoteLists notes that the users' server could not be asked for their lists, and when to ask again.
-func (tx *Tx) FailedRemoteLists(ctx context.Context, users []id.UserID, retryAt int64) error {
-	for _, user := range users {
-		_, err := tx.Exec(ctx, `
-			INSERT INTO remote_device_list (domain_id, user_id, stream_id, stale, fence_nid, fence_pos, failures, retry_at)
-			VALUES ($0, $1, -1, 1, 0, 0, 1, $2)
-			ON CONFLICT (domain_id, user_id) DO UPDATE SET
-				failures = remote_device_list.failures + 1, retry_at = excluded.retry_at`, user, retryAt)
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+// Move is a change of a user's place in a room that the asking user is, or was, in.
+type Move struct {
+	User          id.UserID
+	Event, Before []byte // JSON of the membership events, now and before; nil for none
+}
+
+// MembershipMoves lists, in order, how members came and went between two positions in the rooms user is joined to. It reads
+// only rooms with events in between.
+func (tx *Tx) MembershipMoves(ctx context.Context, user id.UserID, after, upTo int64) ([]Move, error) {
+	var all []Move
+	err := db.Each(ctx, tx, `
+		SELECT s.state_key, n.json, p.json
+		FROM (SELECT DISTINCT room_nid FROM event WHERE domain_id = $0 AND pos > $2 AND pos <= $3) AS x
+			JOIN membership me ON me.domain_id = $0 AND me.room_nid = x.room_nid AND me.user_id = $1 AND me.membership = 1
+			JOIN state_change c ON c.domain_id = $0 AND c.room_nid = x.room_nid AND c.pos > $2 AND c.pos <= $3
+			JOIN slot s ON s.domain_id = $0 AND s.slot_nid = c.slot_nid AND s.type = 'm.room.member'
+			LEFT JOIN event n ON n.domain_id = $0 AND n.event_nid = c.event_nid
+			LEFT JOIN event p ON p.domain_id = $0 AND p.event_nid = c.prev_nid
+		ORDER BY c.pos`, []any{user, after, upTo},
+		func(row *db.Row) error {
+			var m Move
+			if err := row.Scan(&m.User, &m.Event, &m.Before); err != nil {
+				return err
+			}
+			all = append(all, m)
+			return nil
+		})
+	return all, err
+}
+
+// EnteredMembers lists who is in the rooms that user entered between two positions and is still in; user too.
+func (tx *Tx) EnteredMembers(ctx context.Context, user id.UserID, after, upTo int64) ([]id.UserID, error) {
+	return db.List[id.UserID](ctx, tx, `
+		SELECT DISTINCT m.user_id FROM user_room u
+			JOIN membership m ON m.domain_id = $0 AND m.room_nid = u.room_nid AND m.membership = 1
+		WHERE u.domain_id = $0 AND u.user_id = $1 AND u.membership = 1 AND u.pos > $2 AND u.pos <= $3`, user, after, upTo)
+}
+
+// LeftMembers lists who is in the rooms that user left between two positions, or was with the last we know.
+func (tx *Tx) LeftMembers(ctx context.Context, user id.UserID, after, upTo int64) ([]id.UserID, error) {
+	return db.List[id.UserID](ctx, tx, `
+		SELECT DISTINCT m.user_id FROM user_room u
+			JOIN membership m ON m.domain_id = $0 AND m.room_nid = u.room_nid AND m.membership = 1
+		WHERE u.domain_id = $0 AND u.user_id = $1 AND u.membership in($4) AND u.pos > $2 AND u.pos <= $3`,
+		user, after, upTo, []int64{membershipLeave, membershipBan})
+}
+
+// membershipLeave and membershipBan are what the column membership holds for them.
+const membershipLeave, membershipBan = 4, 5
+
+// SharingWith lists those of the users who are in a room with user now.
+func (tx *Tx) SharingWith(ctx context.Context, user id.UserID, users []id.UserID) ([]id.UserID, error) {
+	return db.List[id.UserID](ctx, tx, `
+		SELECT DISTINCT m.user_id FROM membership m JOIN membership me
+			ON me.domain_id = $0 AND me.room_nid = m.room_nid AND me.user_id = $1 AND me.membership = 1
+		WHERE m.domain_id = $0 AND m.user_id in($2) AND m.membership = 1`, user, users)
+}
+
+// RoomsOf lists the rooms a user, of whatever server, is in as far as we know.
+func (tx *Tx) RoomsOf(ctx context.Context, user id.UserID) ([]id.RoomID, error) {
+	return db.List[id.RoomID](ctx, tx, `
+		SELECT r.room_id FROM membership m JOIN room r ON r.domain_id = $0 AND r.room_nid = m.room_nid
+		WHERE m.domain_id = $0 AND m.user_id = $1 AND m.membership = 1 AND r.joined_here > 0`, user)
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"strings"
 
 	"konsil/kit/db"
 	"konsil/matrix/id"
@@ -20,15 +21,15 @@ func OwnerOf(user id.UserID, device id.DeviceID) Owner {
 type DeviceKeys struct {
 	User        id.UserID
 	Device      id.DeviceID
-	Keys        []byte  // JSON without "unsigned"; nil for a device without keys
-	DisplayName *string // nil when it has none, or none that may be told
+	Keys        []byte // JSON without "unsigned"; nil for a device without keys
+	DisplayName string // "" for none
 }
 
 // DeviceKeys lists the identity keys of all devices of the users that have some, by user and device.
 func (tx *Tx) DeviceKeys(ctx context.Context, users []id.UserID) ([]DeviceKeys, error) {
 	var all []DeviceKeys
 	err := db.Each(ctx, tx, `
-		SELECT k.user_id, k.device_id, k.keys, COALESCE(k.display_name, d.display_name)
+		SELECT k.user_id, k.device_id, k.keys, COALESCE(d.display_name, k.display_name)
 		FROM device_key k LEFT JOIN device d
 			ON d.domain_id = $0 AND d.user_id = k.user_id AND d.device_id = k.device_id
 		WHERE k.domain_id = $0 AND k.user_id in($1) AND k.keys IS NOT NULL
@@ -89,7 +90,7 @@ func (tx *Tx) DeviceKey(ctx context.Context, user id.UserID, device id.DeviceID)
 }
 
 // SetDeviceKey stores the identity keys of a device. display is for remote devices; ours have theirs in the table device.
-func (tx *Tx) SetDeviceKey(ctx context.Context, user id.UserID, device id.DeviceID, keys []byte, display *string) error {
+func (tx *Tx) SetDeviceKey(ctx context.Context, user id.UserID, device id.DeviceID, keys []byte, display string) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO device_key (domain_id, user_id, device_id, keys, display_name) VALUES ($0, $1, $2, $3, $4)
 		ON CONFLICT (domain_id, user_id, device_id) DO UPDATE SET keys = excluded.keys, display_name = excluded.display_name`,
@@ -140,4 +141,22 @@ func (tx *Tx) DropUserKeys(ctx context.Context, user id.UserID) error {
 		}
 	}
 	return nil
+}
+
+// User is the user whose device it is.
+func (o Owner) User() id.UserID {
+	s := string(o)
+	server := strings.IndexByte(s, ':')
+	if server < 0 {
+		return ""
+	}
+	if end := strings.IndexByte(s[server:], ' '); end >= 0 {
+		return id.UserID(s[:server+end])
+	}
+	return id.UserID(s)
+}
+
+// CountDevices says how many devices of a user are stored.
+func (tx *Tx) CountDevices(ctx context.Context, user id.UserID) (int64, error) {
+	return db.Get[int64](ctx, tx, `SELECT COUNT(*) FROM device_key WHERE domain_id = $0 AND user_id = $1`, user)
 }

@@ -50,6 +50,7 @@ CREATE TABLE user_signature (
 	public	TEXT   NOT NULL,	-- the signed master key
 	key_id	TEXT   NOT NULL,	-- the signing key
 	signature TEXT   NOT NULL,
+	pos       BIGINT NOT NULL,    -- when it came: the signer's other devices hear of it
 	PRIMARY KEY (domain_id, signer, target, public, key_id)
 );
 
@@ -81,8 +82,6 @@ CREATE TABLE remote_device_list (
 	stale	  BIGINT NOT NULL,
 	fence_nid  BIGINT NOT NULL,   -- membership events up to here were stored when it was asked for
 	fence_pos  BIGINT NOT NULL,   -- the same for our own users, as position
-	failures   BIGINT NOT NULL,   -- failed attempts to fetch it since the last good one
-	retry_at   BIGINT NOT NULL,   -- when to try again, ms; 0 at once
 	PRIMARY KEY (domain_id, user_id)
 );
 
@@ -111,7 +110,7 @@ CREATE TABLE to_device_out (
 	pos		 BIGINT NOT NULL,
 	destination TEXT   NOT NULL,
 	content	 BYTEA  NOT NULL,  -- of the m.direct_to_device EDU
-	PRIMARY KEY (domain_id, pos, destination)
+	PRIMARY KEY (domain_id, pos)
 );
 
 CREATE TABLE key_backup (

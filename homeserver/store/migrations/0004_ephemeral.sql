@@ -12,7 +12,7 @@ CREATE TABLE receipt (
 	PRIMARY KEY (domain_id, room_id, user_id, kind, thread_id)
 );
 CREATE INDEX receipt_pos ON receipt (domain_id, room_id, pos);
-CREATE INDEX receipt_order ON receipt (domain_id, local, pos);
+CREATE INDEX receipt_order ON receipt (domain_id, pos);
 
 -- The presence of users, ours and others', when the domain shares presence.
 CREATE TABLE presence (
