@@ -82,6 +82,9 @@ func (st *state) prefetch(list []int32) error {
 
 // inState is what the state holds in a slot, -1 for nothing.
 func (st *state) inState(slot int64) int32 {
+	if slot == 0 {
+		return -1 // no event ever was in it
+	}
 	if i := st.holder.get(slot); i >= 0 {
 		return i
 	}
