@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"konsil/kit/limit"
 )
 
 // BindKind says what is wrong with a request.
@@ -48,9 +50,6 @@ func (e *BindError) Error() string {
 }
 
 func (e *BindError) Unwrap() error { return e.Err }
-
-// maxDepth bounds the nesting of a body. No API of ours needs a tenth of it; encoding/json's own bound is 10,000 (A10).
-const maxDepth = 200
 
 // bodyTime is how long a client may take to send a JSON body (B1).
 const bodyTime = 60 * time.Second
@@ -225,7 +224,7 @@ func tooDeep(body []byte) bool {
 			quoted = !quoted
 		case quoted:
 		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
+			if depth++; depth > limit.JSONDepth {
 				return true
 			}
 		case c == '}' || c == ']':

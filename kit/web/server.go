@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"konsil/kit/limit"
 )
 
 // Server serves a handler until its context ends.
@@ -35,7 +37,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 		TLSConfig:         s.TLS,
 		ReadHeaderTimeout: 10 * time.Second, // slowloris; bodies have deadlines of their own (B1)
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
+		MaxHeaderBytes:    limit.HeaderBytes,
 		ErrorLog:          log.New(quiet{logger}, "", 0),
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 100},
 	}
