@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 
@@ -169,7 +170,7 @@ func eventIDs(list []byte, v *roomver.Version) ([]id.EventID, error) {
 			}
 		}
 		from := all.Len()
-		if plain := len(value) > 2 && value[0] == '"' && !strings.Contains(string(value), `\`); plain {
+		if canonical.IsString(value) && bytes.IndexByte(value, '\\') < 0 {
 			all.Write(value[1 : len(value)-1])
 		} else if s, ok := canonical.String(value); ok {
 			all.WriteString(s)

@@ -100,11 +100,11 @@ func (p *PDU) check() error {
 	if p.StateKey != nil {
 		stateKey = *p.StateKey
 	}
-	for name, s := range map[string]string{
-		"type": p.Type, "state_key": stateKey, "sender": string(p.Sender), "room_id": string(p.RoomID), "event_id": string(p.ID),
+	for _, field := range [...]struct{ name, value string }{
+		{"type", p.Type}, {"state_key", stateKey}, {"sender", string(p.Sender)}, {"room_id", string(p.RoomID)}, {"event_id", string(p.ID)},
 	} {
-		if len(s) > MaxField {
-			return fmt.Errorf("%w: %s of %d bytes", ErrTooLarge, name, len(s))
+		if len(field.value) > MaxField {
+			return fmt.Errorf("%w: %s of %d bytes", ErrTooLarge, field.name, len(field.value))
 		}
 	}
 	// No database of ours or of other servers can hold these as text.
