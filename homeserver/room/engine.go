@@ -12,6 +12,7 @@ package room
 
 import (
 	"context"
+	"crypto/rand"
 	"io"
 
 	"konsil/homeserver/notify"
@@ -32,7 +33,7 @@ type Config struct {
 
 	// DefaultVersion is the version of rooms whose creator asked for none. Empty means "11".
 	DefaultVersion string
-	// CacheBytes bounds the rooms and events kept in memory. 0 means 64 MiB.
+	// CacheBytes bounds the rooms, events and states kept in memory. 0 means 32 MiB.
 	CacheBytes int64
 
 	// Profile gives display name and avatar of a local user, for their member events. nil means none has any.
@@ -43,4 +44,55 @@ type Config struct {
 type Profile struct {
 	DisplayName string
 	AvatarURL   string
+}
+
+// Engine is one domain's room engine.
+type Engine struct {
+	cfg    Config
+	store  *store.DB
+	rooms  rooms
+	events eventCache
+	snaps  snapshotCache
+	recent recent
+}
+
+const defaultCacheBytes = 32 << 20
+
+// New assembles an engine. It starts nothing and reads nothing.
+func New(cfg Config) *Engine {
+	if cfg.Clock == nil {
+		cfg.Clock = clock.System()
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	if cfg.Notify == nil {
+		cfg.Notify = notify.New()
+	}
+	if cfg.DefaultVersion == "" {
+		cfg.DefaultVersion = "11"
+	}
+	if cfg.CacheBytes == 0 {
+		cfg.CacheBytes = defaultCacheBytes
+	}
+	e := &Engine{cfg: cfg, store: cfg.Store}
+	e.events.init(cfg.CacheBytes / 2)
+	e.snaps.init(cfg.CacheBytes / 4)
+	e.rooms.init(cfg.CacheBytes / 4)
+	e.recent.init(cfg.Store.Position())
+	return e
+}
+
+// local reports whether a user is of this domain.
+func (e *Engine) local(user id.UserID) bool { return user.Server() == e.cfg.Server }
+
+// now is the time as events carry it.
+func (e *Engine) now() int64 { return clock.Millis(e.cfg.Clock) }
+
+// profile reads a local user's profile; others have theirs in their own events.
+func (e *Engine) profile(ctx context.Context, user id.UserID) (Profile, error) {
+	if e.cfg.Profile == nil || !e.local(user) {
+		return Profile{}, nil
+	}
+	return e.cfg.Profile(ctx, user)
 }

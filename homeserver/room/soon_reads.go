@@ -38,11 +38,6 @@ func (e *Engine) ClientEvents(ctx context.Context, f Format, evs []*Event) ([]js
 	return nil, errSoon
 }
 
-// StrippedState is the stripped state of a room for invites and knocks.
-func (e *Engine) StrippedState(ctx context.Context, room id.RoomID) ([]json.RawMessage, error) {
-	return nil, errSoon
-}
-
 // Token is a place in a room's history: "t<topo>_<pos>", or a position of the domain's order: "s<pos>".
 type Token struct {
 	Topo int64 // 0 for "s" tokens

@@ -26,7 +26,7 @@ type EventMeta struct {
 	Pos         int64 // > 0 place in the domain's order, < 0 history from before we knew, 0 not in the timeline
 	Topo        int64 // order within the room, before Pos
 	Status      Status
-	Slot        int64   // 0 for what is no state event
+	SlotNID     int64   // 0 for what is no state event
 	Replaces    int64   // event that held the slot before, 0 for none
 	StateBefore int64   // snapshot, 0 for outliers
 	StateAfter  int64   // snapshot, 0 for outliers
@@ -83,7 +83,7 @@ const eventFrom = ` FROM event AS e JOIN room AS r ON r.domain_id = $0 AND r.roo
 func (ev *EventRow) scan(row *db.Row) error {
 	var txn *string
 	var auth []byte
-	err := row.Scan(&ev.NID, &ev.RoomNID, &ev.Pos, &ev.Topo, &ev.Status, &ev.Slot, &ev.Replaces, &ev.StateBefore, &ev.StateAfter,
+	err := row.Scan(&ev.NID, &ev.RoomNID, &ev.Pos, &ev.Topo, &ev.Status, &ev.SlotNID, &ev.Replaces, &ev.StateBefore, &ev.StateAfter,
 		&ev.RoomState, &ev.RedactedBy, &txn, &auth, &ev.ID, &ev.TS, &ev.Version, &ev.JSON)
 	if err != nil {
 		return err

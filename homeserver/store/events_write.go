@@ -20,7 +20,7 @@ func (tx *Tx) InsertEvent(ctx context.Context, ev *EventRow) (bool, error) {
 	if ev.Txn != "" {
 		txn = &ev.Txn
 	}
-	args := []any{ev.NID, ev.ID, ev.RoomNID, ev.Pos, ev.Topo, ev.TS, int64(ev.Status), ev.Slot, ev.Replaces,
+	args := []any{ev.NID, ev.ID, ev.RoomNID, ev.Pos, ev.Topo, ev.TS, int64(ev.Status), ev.SlotNID, ev.Replaces,
 		ev.StateBefore, ev.StateAfter, ev.RoomState, ev.RedactedBy, txn, encodeInts(ev.Auth), ev.JSON}
 	if txn == nil {
 		return true, tx.Queue(ctx, insert, args...)
@@ -35,7 +35,7 @@ func (tx *Tx) PlaceEvent(ctx context.Context, ev *EventRow) error {
 		UPDATE event SET pos = $2, topo = $3, status = $4, slot_nid = $5, replaces_nid = $6, state_before = $7, state_after = $8,
 			room_state = $9, auth = $10, json = $11
 		WHERE domain_id = $0 AND event_nid = $1`,
-		ev.NID, ev.Pos, ev.Topo, int64(ev.Status), ev.Slot, ev.Replaces, ev.StateBefore, ev.StateAfter,
+		ev.NID, ev.Pos, ev.Topo, int64(ev.Status), ev.SlotNID, ev.Replaces, ev.StateBefore, ev.StateAfter,
 		ev.RoomState, encodeInts(ev.Auth), ev.JSON)
 }
 

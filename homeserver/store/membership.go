@@ -272,3 +272,8 @@ func (tx *Tx) UserRoom(ctx context.Context, user id.UserID, room id.RoomID) (Use
 	}
 	return list[0], nil
 }
+
+// SetUserRoomEvent names another member event for a membership that stays.
+func (tx *Tx) SetUserRoomEvent(ctx context.Context, user id.UserID, room, ev int64) error {
+	return tx.Queue(ctx, `UPDATE user_room SET event_nid = $3 WHERE domain_id = $0 AND user_id = $1 AND room_nid = $2`, user, room, ev)
+}

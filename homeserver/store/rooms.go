@@ -79,7 +79,7 @@ func (tx *Tx) InsertRoom(ctx context.Context, r RoomRow) error {
 	return tx.Queue(ctx, `
 		INSERT INTO room (domain_id, room_nid, room_id, version, state_nid, extremities, last_pos, joined, joined_here, published)
 		VALUES ($0, $1, $2, $3, $4, $5, $6, $7, $8, $9)`,
-		r.NID, r.ID, r.Version, r.State, encodeInts(r.Extremities), r.LastPos, r.Joined, r.JoinedHere, flag(r.Published))
+		r.NID, r.ID, r.Version, r.State, encodeInts(r.Extremities), r.LastPos, r.Joined, r.JoinedHere, boolInt(r.Published))
 }
 
 // UpdateRoom stores the head of a room: all of the row but its names and whether it is published.
@@ -92,7 +92,7 @@ func (tx *Tx) UpdateRoom(ctx context.Context, r RoomRow) error {
 
 // SetPublished lists a room in the directory or takes it out.
 func (tx *Tx) SetPublished(ctx context.Context, room id.RoomID, published bool) error {
-	n, err := tx.Exec(ctx, `UPDATE room SET published = $2 WHERE domain_id = $0 AND room_id = $1`, room, flag(published))
+	n, err := tx.Exec(ctx, `UPDATE room SET published = $2 WHERE domain_id = $0 AND room_id = $1`, room, boolInt(published))
 	if err == nil && n == 0 {
 		err = ErrNotFound
 	}
@@ -149,7 +149,7 @@ func (tx *Tx) RemoveMissing(ctx context.Context, room int64, ev id.EventID) erro
 	return tx.Queue(ctx, `DELETE FROM missing_event WHERE domain_id = $0 AND room_nid = $1 AND event_id = $2`, room, ev)
 }
 
-func flag(b bool) int64 {
+func boolInt(b bool) int64 {
 	if b {
 		return 1
 	}
