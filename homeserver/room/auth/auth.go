@@ -25,9 +25,7 @@ type Refusal struct {
 // Error names rule and reason.
 func (r *Refusal) Error() string { return "auth rule " + r.Rule + ": " + r.Reason }
 
-func refuse(rule, format string, args ...any) *Refusal {
-	return &Refusal{Rule: rule, Reason: fmt.Sprintf(format, args...)}
-}
+func refuse(rule, reason string) *Refusal { return &Refusal{Rule: rule, Reason: reason} }
 
 // State answers what the rules ask about a room at one point. Values are parsed already, for most are asked again and
 // again. A state that must read to answer keeps its read errors for the caller.

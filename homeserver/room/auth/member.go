@@ -51,27 +51,45 @@ type Member struct {
 	ThirdParty []byte
 }
 
-// ParseMember reads the content of an m.room.member event in one pass. It never fails: fields of a wrong type read as
-// the rules treat them.
+// ParseMember reads the content of an m.room.member event in one pass and without allocating what is mostly not there. It
+// never fails: fields of a wrong type read as the rules treat them.
 func ParseMember(content []byte) Member {
 	var m Member
-	_ = canonical.Object(content, func(key string, value []byte) error {
-		switch key {
-		case "membership":
-			word, ok := canonical.String(value)
-			m.Membership = ParseMembership(word)
-			if !ok || word == "" {
-				m.Membership = NotMember
-			}
-		case "join_authorised_via_users_server":
+	for c := canonical.Members(content); ; {
+		key, value, ok := c.Next()
+		switch {
+		case !ok:
+			return m
+		case canonical.KeyIs(key, "membership"):
+			m.Membership = membershipIn(value)
+		case canonical.KeyIs(key, "join_authorised_via_users_server"):
 			word, _ := canonical.String(value)
 			m.Via, m.HasVia = id.UserID(word), true
-		case "third_party_invite":
+		case canonical.KeyIs(key, "third_party_invite"):
 			m.ThirdParty = value
 		}
-		return nil
-	})
-	return m
+	}
+}
+
+// membershipIn is ParseMembership for the value as it stands in the event.
+func membershipIn(value []byte) Membership {
+	switch string(value) {
+	case `"join"`:
+		return Joined
+	case `"leave"`:
+		return Left
+	case `"invite"`:
+		return Invited
+	case `"ban"`:
+		return Banned
+	case `"knock"`:
+		return Knocked
+	}
+	word, ok := canonical.String(value)
+	if !ok {
+		return NotMember
+	}
+	return ParseMembership(word)
 }
 
 // member applies the rules for m.room.member. RV 1 rule 5, RV 6 to 11 rule 4, RV 12 rule 5
@@ -80,10 +98,12 @@ func member(ev *event.PDU, m *Member, create *Create, st State) *Refusal {
 	if ev.StateKey == nil || m.Membership == NotMember {
 		return refuse(n.member+".1", "no state key or no membership")
 	}
-	target, err := id.ParseUserID(*ev.StateKey)
-	if err != nil {
-		// The rules take it for granted that the target is a user. Others who look for the server in it fail as well.
-		return refuse(n.member+".1", "the state key is no user ID")
+	target := id.UserID(*ev.StateKey)
+	if target != ev.Sender { // senders are user IDs, or the event would not have been parsed
+		if _, err := id.ParseUserID(*ev.StateKey); err != nil {
+			// The rules take it for granted that the target is a user. Others who look for the server in it fail as well.
+			return refuse(n.member+".1", "the state key is no user ID")
+		}
 	}
 	if v.Restricted && m.HasVia { // RV 8 rule 4.2
 		if via, err := id.ParseUserID(string(m.Via)); err != nil || len(ev.SignatureKeys(via.Server())) == 0 {
@@ -108,7 +128,7 @@ func member(ev *event.PDU, m *Member, create *Create, st State) *Refusal {
 // join: RV 1 rule 5.2, RV 6 rule 4.2, RV 8 to 11 rule 4.3, RV 12 rule 5.3
 func join(ev *event.PDU, target id.UserID, m *Member, create *Create, st State) *Refusal {
 	v, n := ev.Version, numbersOf(ev.Version)
-	if len(ev.PrevEvents) == 1 && ev.PrevEvents[0] == create.EventID && target == create.Creators[0] {
+	if target == create.Creators[0] && len(ev.PrevEvents) == 1 && ev.PrevEvents[0] == create.EventID {
 		return nil // .1: the creator's first step
 	}
 	if ev.Sender != target {

@@ -174,7 +174,7 @@ func parseLevels(v *roomver.Version, content []byte, create *Create) (*PowerLeve
 		if i, ok := levelIndex(key); ok {
 			level, ok := parseLevel(v, value)
 			if !ok {
-				refusal = refuse(n.plIntegers, "%s is no power level", key)
+				refusal = refuse(n.plIntegers, key+" is no power level")
 				return errStop
 			}
 			pl.named[i], pl.given[i] = level, true

@@ -78,7 +78,7 @@ func (r *resolution) authDifference(conflicted []int32) ([]int32, error) {
 		if err := q.link(i); err != nil {
 			return nil, err
 		}
-		for _, a := range r.nodes[i].auth {
+		for _, a := range r.auth(i) {
 			partial += r.reach(&q, i, a)
 		}
 	}
@@ -139,7 +139,7 @@ func (r *resolution) notAgreed(difference []int32) ([]int32, error) {
 		if err := q.link(i); err != nil {
 			return nil, err
 		}
-		for _, a := range r.nodes[i].auth {
+		for _, a := range r.auth(i) {
 			if n := &r.nodes[a]; n.num >= oldest && !n.is(queued) {
 				q.push(a)
 			}
@@ -161,7 +161,7 @@ func (r *resolution) subgraph(conflicted []int32) ([]int32, error) {
 	var between []int32
 	for _, i := range below {
 		n := &r.nodes[i]
-		if n.is(inConflict) || slices.ContainsFunc(n.auth, func(a int32) bool { return r.nodes[a].is(leads) }) {
+		if n.is(inConflict) || slices.ContainsFunc(r.auth(i), func(a int32) bool { return r.nodes[a].is(leads) }) {
 			n.flags |= leads
 			between = append(between, i)
 		}
@@ -183,7 +183,7 @@ func (r *resolution) chain(from []int32, oldest int64) ([]int32, error) {
 		met = append(met, level...)
 		var next []int32
 		for _, i := range level {
-			for _, a := range r.nodes[i].auth {
+			for _, a := range r.auth(i) {
 				if n := &r.nodes[a]; n.num >= oldest && !n.is(visited) {
 					n.flags |= visited
 					next = append(next, a)

@@ -3,7 +3,9 @@ package resolve
 import (
 	"cmp"
 	"fmt"
+	"math/bits"
 	"slices"
+	"sync"
 
 	"konsil/matrix/event"
 )
@@ -11,18 +13,44 @@ import (
 // graph holds the events that a resolution has come across under small numbers of its own, and loads what it is asked for.
 type graph struct {
 	src   Source
-	index table
-	nodes []node
-	masks []uint64 // words of each node: by which states it is reached
-	words int
+	words int // of a mask
+	*arena
+}
+
+// arena is the memory of a graph, used again by the next one.
+type arena struct {
+	index     table
+	nodes     []node
+	masks     []uint64 // of each node: by which states it is reached
+	edges     []int32  // auth events of all nodes
+	differing []holding
+	holder    table // see state
+	applied   []Entry
+}
+
+var arenas = sync.Pool{New: func() any { return new(arena) }}
+
+// maxArena is how many nodes an arena may have had to be worth keeping.
+const maxArena = 1 << 16
+
+func (a *arena) release() {
+	if cap(a.nodes) > maxArena {
+		return
+	}
+	clear(a.nodes) // lets go of the events
+	a.nodes, a.masks, a.edges = a.nodes[:0], a.masks[:0], a.edges[:0]
+	a.differing, a.applied = a.differing[:0], a.applied[:0]
+	arenas.Put(a)
 }
 
 // node is one event. Its fields are filled as they are needed: number, then place in the graph, then the event itself.
 type node struct {
 	num   int64
-	slot  int64   // once known
-	auth  []int32 // once known
+	slot  int64 // once known
+	ts    int64 // once read
 	ev    *event.PDU
+	auth  int32 // where its auth events stand in edges, once known
+	auths uint16
 	flags flag
 }
 
@@ -36,14 +64,13 @@ const (
 	inFull                      // in the full conflicted set
 	queued                      // in the queue of a walk
 	visited                     // met on the walk at hand
+	powerful                    // a power event, once it is read
 	inPower                     // among the events ordered by power
 	leads                       // to a conflicted event, along its auth events
 	fetched                     // was it looked at what stands for it in the state
 )
 
 func (n *node) is(f flag) bool { return n.flags&f != 0 }
-
-func newGraph(src Source) graph { return graph{src: src, words: 1} }
 
 // add gives the node of an event.
 func (g *graph) add(num int64) int32 {
@@ -55,6 +82,12 @@ func (g *graph) add(num int64) int32 {
 		}
 	}
 	return i
+}
+
+// auth lists the auth events of a node that is known.
+func (g *graph) auth(i int32) []int32 {
+	n := &g.nodes[i]
+	return g.edges[n.auth:][:n.auths]
 }
 
 func (g *graph) mask(n int32) []uint64 { return g.masks[int(n)*g.words : (int(n)+1)*g.words] }
@@ -76,21 +109,16 @@ func (g *graph) link(list []int32) error {
 	if err != nil {
 		return fmt.Errorf("load %d nodes of the auth graph: %w", len(ask), err)
 	}
-	total := 0
-	for i := range answer {
-		total += len(answer[i].Auth)
-	}
-	space := make([]int32, 0, total)
 	for j, i := range who {
-		start := len(space)
+		start := len(g.edges)
 		for _, num := range answer[j].Auth {
 			if num >= ask[j] {
 				return fmt.Errorf("event %d names %d: %w", ask[j], num, ErrOrder)
 			}
-			space = append(space, g.add(num))
+			g.edges = append(g.edges, g.add(num))
 		}
 		n := &g.nodes[i]
-		n.slot, n.auth = answer[j].Slot, space[start:len(space):len(space)]
+		n.slot, n.auth, n.auths = answer[j].Slot, int32(start), uint16(len(g.edges)-start)
 		if answer[j].Rejected {
 			n.flags |= rejected
 		}
@@ -102,7 +130,7 @@ func (g *graph) link(list []int32) error {
 func (g *graph) linkAuth(list []int32) error {
 	var all []int32
 	for _, i := range list {
-		for _, a := range g.nodes[i].auth {
+		for _, a := range g.auth(i) {
 			if !g.nodes[a].is(known) {
 				all = append(all, a)
 			}
@@ -129,9 +157,29 @@ func (g *graph) read(list []int32) error {
 		return fmt.Errorf("load %d events: %w", len(ask), err)
 	}
 	for j, i := range who {
-		g.nodes[i].ev = answer[j]
+		g.nodes[i].read(answer[j])
 	}
 	return nil
+}
+
+// read fills in the event, and marks what may take something from somebody: power events. As everywhere in the rules,
+// power levels and join rules are the events with an empty state key. RV 12 #definitions
+func (n *node) read(ev *event.PDU) {
+	n.ev, n.ts = ev, ev.OriginServerTS
+	if ev.StateKey == nil {
+		return
+	}
+	switch ev.Type {
+	case event.TypePowerLevels, event.TypeJoinRules:
+		if *ev.StateKey == "" {
+			n.flags |= powerful
+		}
+	case event.TypeMember:
+		m := ev.Membership()
+		if (m == event.Leave || m == event.Ban) && *ev.StateKey != string(ev.Sender) {
+			n.flags |= powerful
+		}
+	}
 }
 
 // authIn is the auth event of a node in a slot, -1 if it has none. The auth events must be linked.
@@ -139,7 +187,7 @@ func (g *graph) authIn(i int32, slot int64) int32 {
 	if slot == 0 {
 		return -1
 	}
-	for _, a := range g.nodes[i].auth {
+	for _, a := range g.auth(i) {
 		if g.nodes[a].slot == slot {
 			return a
 		}
@@ -159,41 +207,45 @@ func find(state []Entry, slot int64) int64 {
 // table maps numbers above 0 to small ones, with open addressing: the maps of a resolution hold little else, and this is
 // several times faster than Go's.
 type table struct {
-	keys   []int64
-	values []int32
+	places []place
 	used   int
 }
 
-func (t *table) at(key int64) int {
-	mask := len(t.keys) - 1
-	i := int(uint64(key)*0x9e3779b97f4a7c15>>33) & mask
-	for t.keys[i] != 0 && t.keys[i] != key {
-		i = (i + 1) & mask
+type place struct {
+	key   int64
+	value int32
+}
+
+func (t *table) at(key int64) *place {
+	mask := uint64(len(t.places) - 1)
+	for i := uint64(key) * 0x9e3779b97f4a7c15 >> 32; ; i++ {
+		if p := &t.places[i&mask]; p.key == key || p.key == 0 {
+			return p
+		}
 	}
-	return i
 }
 
 // get is the value of a key, -1 if it has none.
 func (t *table) get(key int64) int32 {
-	if len(t.keys) == 0 {
+	if t.used == 0 {
 		return -1
 	}
-	if i := t.at(key); t.keys[i] == key {
-		return t.values[i]
+	if p := t.at(key); p.key == key {
+		return p.value
 	}
 	return -1
 }
 
 // put sets the value of a key that has none; else it gives what is there.
 func (t *table) put(key int64, value int32) (now int32, fresh bool) {
-	if 4*t.used >= 3*len(t.keys) {
-		t.grow()
+	if 4*t.used >= 3*len(t.places) {
+		t.resize(2 * len(t.places))
 	}
-	i := t.at(key)
-	if t.keys[i] == key {
-		return t.values[i], false
+	p := t.at(key)
+	if p.key == key {
+		return p.value, false
 	}
-	t.keys[i], t.values[i] = key, value
+	*p = place{key, value}
 	t.used++
 	return value, true
 }
@@ -201,18 +253,27 @@ func (t *table) put(key int64, value int32) (now int32, fresh bool) {
 // set sets the value of a key, whatever is there.
 func (t *table) set(key int64, value int32) {
 	if _, fresh := t.put(key, value); !fresh {
-		t.values[t.at(key)] = value
+		t.at(key).value = value
 	}
 }
 
-func (t *table) grow() {
-	old := *t
-	size := max(64, 4*len(old.keys))
-	t.keys, t.values = make([]int64, size), make([]int32, size)
-	for i, key := range old.keys {
-		if key != 0 {
-			j := t.at(key)
-			t.keys[j], t.values[j] = key, old.values[i]
+// clear makes an empty table of more than size places.
+func (t *table) clear(size int) {
+	t.used = 0
+	if len(t.places) > size && len(t.places) <= 16*max(size, 63) {
+		clear(t.places)
+		return
+	}
+	t.places = make([]place, 1<<bits.Len(uint(max(size, 63))))
+}
+
+// resize makes a table of more than size places.
+func (t *table) resize(size int) {
+	old := t.places
+	t.places = make([]place, 1<<bits.Len(uint(max(size, 63))))
+	for _, p := range old {
+		if p.key != 0 {
+			*t.at(p.key) = p
 		}
 	}
 }

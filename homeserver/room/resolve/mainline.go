@@ -39,11 +39,14 @@ func (r *resolution) mainlineOrder(list []int32, st *state) error {
 		if err != nil {
 			return err
 		}
-		keys[k] = key{position, i, r.nodes[i].ev.OriginServerTS}
+		keys[k] = key{position, i, r.nodes[i].ts}
 	}
 	slices.SortFunc(keys, func(a, b key) int {
-		if c := cmp.Or(cmp.Compare(b.position, a.position), cmp.Compare(a.ts, b.ts)); c != 0 {
-			return c
+		if a.position != b.position {
+			return cmp.Compare(b.position, a.position)
+		}
+		if a.ts != b.ts {
+			return cmp.Compare(a.ts, b.ts)
 		}
 		return cmp.Compare(r.nodes[a.node].ev.ID, r.nodes[b.node].ev.ID)
 	})

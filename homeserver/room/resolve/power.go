@@ -5,7 +5,6 @@ import (
 
 	"konsil/homeserver/room/auth"
 	"konsil/homeserver/room/dag"
-	"konsil/matrix/event"
 )
 
 // powerOrder picks the events that decide who may do what, with what allows them, and brings them into reverse
@@ -14,7 +13,7 @@ import (
 func (r *resolution) powerOrder(full []int32) (power, rest []int32, err error) {
 	var from []int32
 	for _, i := range full {
-		if r.isPower(i) {
+		if r.nodes[i].is(powerful) {
 			from = append(from, i)
 		}
 	}
@@ -49,23 +48,6 @@ func (r *resolution) powerOrder(full []int32) (power, rest []int32, err error) {
 	return power, rest, nil
 }
 
-// isPower reports whether an event may take something from somebody. As everywhere in the rules, power levels and join
-// rules are the events with an empty state key. RV 12 #definitions
-func (r *resolution) isPower(i int32) bool {
-	n := &r.nodes[i]
-	if n.slot == r.levelsSlot || n.slot == r.rulesSlot {
-		return true
-	}
-	if n.ev.Type != event.TypeMember || n.ev.StateKey == nil || *n.ev.StateKey == string(n.ev.Sender) {
-		return false
-	}
-	switch auth.ParseMembership(n.ev.Membership()) {
-	case auth.Left, auth.Banned:
-		return true
-	}
-	return false
-}
-
 // sortByPower is the lexicographically smallest topological order, where greater power of the sender comes first, then
 // the earlier time, then the smaller ID. Events outside the full conflicted set come as soon as they can: they only
 // carry the order from one side of them to the other. RV 12 #definitions
@@ -80,7 +62,7 @@ func (r *resolution) sortByPower(list []int32) ([]int32, error) {
 	}
 	before := make([][]int32, len(list))
 	for p, i := range list {
-		for _, a := range r.nodes[i].auth {
+		for _, a := range r.auth(i) {
 			if q, inside := place[a]; inside {
 				before[p] = append(before[p], q)
 			}
@@ -93,7 +75,7 @@ func (r *resolution) sortByPower(list []int32) ([]int32, error) {
 		}
 		return cmp.Or(
 			cmp.Compare(levels[q], levels[p]),
-			cmp.Compare(a.ev.OriginServerTS, b.ev.OriginServerTS),
+			cmp.Compare(a.ts, b.ts),
 			cmp.Compare(a.ev.ID, b.ev.ID)) < 0
 	})
 	for p, q := range order {

@@ -52,7 +52,9 @@ func Resolve(create *auth.Create, states [][]Entry, src Source) ([]Entry, error)
 	if len(states) == 1 {
 		return states[0], nil
 	}
-	r := &resolution{create: create, version: create.Version, graph: newGraph(src), sets: len(states)}
+	memory := arenas.Get().(*arena)
+	defer memory.release()
+	r := &resolution{create: create, version: create.Version, graph: graph{src: src, arena: memory}, sets: len(states)}
 	r.split(states)
 	if len(r.conflicted) == 0 {
 		return r.unconflicted, nil
@@ -76,9 +78,6 @@ type resolution struct {
 	rulesSlot    int64 // m.room.join_rules
 	parsed       map[int32]*auth.PowerLevels
 }
-
-// loneIsAgreed says that a slot which only some states have is no conflict. RV 1 #state-resolution
-func (r *resolution) loneIsAgreed() bool { return r.version.StateRes == roomver.StateResV1 }
 
 // slots asks for the numbers of the two slots that everything turns on.
 func (r *resolution) slots() (err error) {
@@ -104,10 +103,11 @@ func (r *resolution) version2() ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	st := &state{resolution: r}
+	var base []Entry // 2.1 starts from nothing
 	if r.version.StateRes == roomver.StateResV2 {
-		st.base = r.unconflicted
-	} // 2.1 starts from nothing
+		base = r.unconflicted
+	}
+	st := newState(r, base)
 	if err := st.apply(power); err != nil { // 2
 		return nil, err
 	}

@@ -82,8 +82,10 @@ type draft struct {
 func user(name string) string { return "@" + name + ":t" }
 
 // add makes an event, files it, and notes the state after it.
-func (w *world) add(d draft) int64 {
-	before := w.before(d.prev)
+func (w *world) add(d draft) int64 { return w.addAfter(d, w.before(d.prev)) }
+
+// addAfter is add where the state before is known.
+func (w *world) addAfter(d draft, before []resolve.Entry) int64 {
 	if d.auth == nil {
 		for _, slot := range auth.Selection(w.version, d.kind, d.key, id.UserID(user(d.sender)), []byte(d.content)) {
 			if num := held(before, w.slots[slot]); num != 0 {

@@ -3,6 +3,8 @@ package resolve
 import (
 	"math/bits"
 	"slices"
+
+	"konsil/matrix/roomver"
 )
 
 // candidate is an event of the conflicted state set.
@@ -35,34 +37,49 @@ func (r *resolution) split(states [][]Entry) {
 	r.unconflicted = make([]Entry, 0, longest)
 	at := make([]int, k)
 	for {
+		r.agree(states, at)
 		slot, any := nextSlot(states, at)
 		if !any {
+			r.conflicts()
 			return
 		}
-		first, holders, same := int64(0), 0, true
-		for i, s := range states {
-			if at[i] == len(s) || s[at[i]].Slot != slot {
-				continue
-			}
-			if holders++; holders == 1 {
-				first = s[at[i]].Event
-			} else if s[at[i]].Event != first {
-				same = false
+		r.disagree(states, at, slot)
+	}
+}
+
+// agree walks on as long as all states hold the same: most of the way.
+func (r *resolution) agree(states [][]Entry, at []int) {
+	for {
+		if at[0] == len(states[0]) {
+			return
+		}
+		e := states[0][at[0]]
+		for i, s := range states[1:] {
+			if at[i+1] == len(s) || s[at[i+1]] != e {
+				return
 			}
 		}
-		agreed := same && (holders == k || r.loneIsAgreed())
-		for i, s := range states {
-			if at[i] == len(s) || s[at[i]].Slot != slot {
-				continue
-			}
-			if !agreed {
-				r.conflict(slot, s[at[i]].Event, i)
-			}
+		for i := range at {
 			at[i]++
 		}
-		if agreed {
-			r.unconflicted = append(r.unconflicted, Entry{slot, first})
+		r.unconflicted = append(r.unconflicted, e)
+	}
+}
+
+// disagree walks past a slot that not all states hold alike.
+func (r *resolution) disagree(states [][]Entry, at []int, slot int64) {
+	before := len(r.differing)
+	same := true
+	for i, s := range states {
+		if at[i] < len(s) && s[at[i]].Slot == slot {
+			r.differing = append(r.differing, holding{s[at[i]], i})
+			same = same && s[at[i]] == r.differing[before].Entry
+			at[i]++
 		}
+	}
+	if same && r.version.StateRes == roomver.StateResV1 {
+		r.unconflicted = append(r.unconflicted, r.differing[before].Entry)
+		r.differing = r.differing[:before]
 	}
 }
 
@@ -76,14 +93,23 @@ func nextSlot(states [][]Entry, at []int) (slot int64, any bool) {
 	return slot, any
 }
 
-// conflict notes that a state holds an event in a slot over which the states differ.
-func (r *resolution) conflict(slot, ev int64, set int) {
-	n := r.add(ev)
-	if !r.nodes[n].is(inConflict) {
-		r.nodes[n].flags |= inConflict | inFull
-		r.conflicted = append(r.conflicted, candidate{slot, n})
+// holding says that a state holds an event in a slot over which the states differ.
+type holding struct {
+	Entry
+	set int
+}
+
+// conflicts makes nodes of the conflicted state set.
+func (r *resolution) conflicts() {
+	r.index.clear(2 * len(r.differing))
+	for _, h := range r.differing {
+		n := r.add(h.Event)
+		if !r.nodes[n].is(inConflict) {
+			r.nodes[n].flags |= inConflict | inFull
+			r.conflicted = append(r.conflicted, candidate{h.Slot, n})
+		}
+		r.mask(n)[h.set/64] |= 1 << (h.set % 64)
 	}
-	r.mask(n)[set/64] |= 1 << (set % 64)
 }
 
 // full reports whether all states reach a node.

@@ -14,15 +14,20 @@ import (
 // against which the event at hand is checked. RV 12 #definitions
 type state struct {
 	*resolution
-	base    []Entry
-	applied []Entry // in the order of application, a slot may occur again
-	holder  table   // slot to node, of what was applied
+	base []Entry
+	// applied, of the arena, lists what was applied in that order; a slot may occur again. holder, of the arena, gives the
+	// node in a slot, of what was applied and what the base was asked for.
 
 	ev         int32 // the event at hand
 	err        error // of reading what the check asked for
 	rule       auth.JoinRule
 	ruleOf     int32 // the event that rule was read from, plus 1
 	memberSlot map[id.UserID]int64
+}
+
+func newState(r *resolution, base []Entry) *state {
+	r.holder.clear(len(r.conflicted))
+	return &state{resolution: r, base: base}
 }
 
 // apply is the iterative auth checks algorithm: events that are allowed enter the state, the others are passed by.
@@ -61,7 +66,7 @@ func (st *state) prefetch(list []int32) error {
 	}
 	var ask []int32
 	for _, i := range list {
-		for _, a := range st.nodes[i].auth {
+		for _, a := range st.auth(i) {
 			n := &st.nodes[a]
 			if n.is(fetched) {
 				continue
@@ -88,10 +93,13 @@ func (st *state) inState(slot int64) int32 {
 	if i := st.holder.get(slot); i >= 0 {
 		return i
 	}
-	if num := find(st.base, slot); num != 0 {
-		return st.add(num)
+	num := find(st.base, slot)
+	if num == 0 {
+		return -1
 	}
-	return -1
+	i := st.add(num)
+	st.holder.set(slot, i) // so that it is found at once the next time
+	return i
 }
 
 // holding is what the event at hand is checked against in a slot: what the state holds, else the event's own auth event

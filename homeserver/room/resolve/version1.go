@@ -26,10 +26,10 @@ func (r *resolution) version1() ([]Entry, error) {
 		return nil, err
 	}
 	for _, i := range all {
-		r.nodes[i].auth = nil // nothing counts but the states
+		r.nodes[i].auths = 0 // nothing counts but the states
 	}
 	groups := r.bySlot()
-	st := &state{resolution: r, base: r.unconflicted}
+	st := newState(r, r.unconflicted)
 	rounds := []struct {
 		of   func(ev *event.PDU) bool
 		pick func(st *state, group []int32) (int32, error)
