@@ -18,6 +18,7 @@ import (
 	"konsil/homeserver/notify"
 	"konsil/homeserver/store"
 	"konsil/kit/clock"
+	"konsil/kit/limit"
 	"konsil/matrix/id"
 )
 
@@ -66,7 +67,7 @@ type Config struct {
 type Keeper struct {
 	Config
 	tokens   *tokenCache
-	attempts *attempts
+	attempts *limit.Limiter     // on passwords, by user
 	nonces   *vault[struct{}]   // of shared-secret registrations
 	logins   *vault[id.UserID]  // one-time login tokens
 	proofs   *vault[*operation] // user-interactive authentication under way
@@ -95,10 +96,14 @@ func New(cfg Config) *Keeper {
 	if cfg.RefreshTokenLifetime == 0 {
 		cfg.RefreshTokenLifetime = 90 * 24 * time.Hour
 	}
+	attempts := limit.New(cfg.Clock, 10_000)
+	if cfg.UnlimitedLogins {
+		attempts = limit.Off()
+	}
 	return &Keeper{
 		Config:   cfg,
 		tokens:   newTokenCache(),
-		attempts: newAttempts(cfg.Clock),
+		attempts: attempts,
 		nonces:   newVault[struct{}](cfg.Clock, time.Minute, 1000),
 		logins:   newVault[id.UserID](cfg.Clock, 2*time.Minute, 10000),
 		proofs:   newVault[*operation](cfg.Clock, time.Hour, 10000),
@@ -112,14 +117,14 @@ func (k *Keeper) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-timer.C():
-			if err := k.flushSeen(ctx); err != nil {
+			if err := k.Flush(ctx); err != nil {
 				k.Log.Warn("write last seen", "error", err) // nothing is lost: the next round writes it
 			}
 			timer.Reset(seenDelay)
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
-			return k.flushSeen(last)
+			return k.Flush(last)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"konsil/homeserver/store"
+	"konsil/kit/limit"
 	"konsil/matrix/canonical"
 	"konsil/matrix/id"
 	"konsil/matrix/mxerr"
@@ -59,14 +60,13 @@ type RoomFilter struct {
 }
 
 const (
-	maxFilter  = 64 << 10 // bytes (B6)
 	maxFilters = 1000     // of one user; clients make a handful
 )
 
 // ParseFilter reads a filter definition, stored or sent along with a sync.
 func ParseFilter(raw []byte) (Filter, error) {
 	var f Filter
-	if len(raw) > maxFilter {
+	if len(raw) > limit.FilterBytes {
 		return f, mxerr.TooLarge("Filter is too large")
 	}
 	if err := json.Unmarshal(raw, &f); err != nil {
@@ -81,7 +81,7 @@ func ParseFilter(raw []byte) (Filter, error) {
 // ParseRoomEventFilter reads the filter of requests for events of rooms, like /messages.
 func ParseRoomEventFilter(raw []byte) (RoomEventFilter, error) {
 	var f RoomEventFilter
-	if len(raw) > maxFilter {
+	if len(raw) > limit.FilterBytes {
 		return f, mxerr.TooLarge("Filter is too large")
 	}
 	if err := json.Unmarshal(raw, &f); err != nil {

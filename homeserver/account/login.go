@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"konsil/homeserver/store"
+	"konsil/kit/limit"
 	"konsil/matrix/id"
 	"konsil/matrix/mxerr"
 )
@@ -46,11 +47,15 @@ func (k *Keeper) UserOf(name string) (id.UserID, bool) {
 	return id.UserID("@" + strings.ToLower(user.Localpart()) + ":" + string(k.Server)), true
 }
 
+// passwordRate is how often a password may be tried for one user, from wherever: no person mistypes faster, and a list of a
+// million common passwords takes two months.
+var passwordRate = limit.Rate{PerSecond: 0.2, Burst: 20}
+
 // CheckPassword says with M_FORBIDDEN if this is not the user's password. It takes as long and answers the same for users
 // there are not (B10), and slows down who tries many (B11).
 func (k *Keeper) CheckPassword(ctx context.Context, user id.UserID, password string) error {
-	if err := k.attempt(user); err != nil {
-		return err
+	if wait, ok := k.attempts.Allow("password", string(user), passwordRate); !ok {
+		return mxerr.LimitExceeded(wait)
 	}
 	var a store.Account
 	err := k.Store.ReadOne(ctx, func(tx *store.Tx) (err error) {

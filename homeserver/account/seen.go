@@ -34,8 +34,8 @@ func (k *Keeper) Seen(caller Caller, addr netip.Addr, agent string) {
 	}
 }
 
-// flushSeen writes what Seen noted, in small transactions that nobody has to wait for.
-func (k *Keeper) flushSeen(ctx context.Context) error {
+// Flush writes what Seen noted, in small transactions that nobody has to wait for. Run calls it.
+func (k *Keeper) Flush(ctx context.Context) error {
 	pending := k.tokens.unwritten()
 	const chunk = 50
 	for len(pending) > 0 {

@@ -54,7 +54,7 @@ func optional[Req, Resp any](fn func(ctx context.Context, caller account.Caller,
 func public[Req, Resp any](fn func(ctx context.Context, req Req) (Resp, error)) handler {
 	return func(a *API, rw row, w http.ResponseWriter, r *http.Request) {
 		resp, err := func() (resp Resp, err error) {
-			if err = a.limiter.allow(rw.limit, a.peer(r).String()); err != nil {
+			if err = a.allow(rw.limit, a.peer(r).String()); err != nil {
 				return resp, err
 			}
 			req, err := bind[Req](rw, r)
@@ -83,7 +83,7 @@ func userHTTP(fn func(ctx context.Context, caller account.Caller, r *http.Reques
 // publicHTTP is userHTTP without authentication.
 func publicHTTP(fn func(ctx context.Context, r *http.Request) (any, error)) handler {
 	return func(a *API, rw row, w http.ResponseWriter, r *http.Request) {
-		if err := a.limiter.allow(rw.limit, a.peer(r).String()); err != nil {
+		if err := a.allow(rw.limit, a.peer(r).String()); err != nil {
 			a.respond(w, r, nil, err)
 			return
 		}
@@ -125,7 +125,7 @@ func (a *API) caller(rw row, r *http.Request, check func(account.Caller) error) 
 		}
 	}
 	a.Accounts.Seen(caller, a.peer(r), r.UserAgent())
-	return caller, a.limiter.allow(rw.limit, string(caller.User))
+	return caller, a.allow(rw.limit, string(caller.User))
 }
 
 func refuseLocked(c account.Caller) error {

@@ -15,6 +15,7 @@ import (
 	"konsil/homeserver/account"
 	"konsil/homeserver/room"
 	"konsil/kit/clock"
+	"konsil/kit/limit"
 	"konsil/kit/web"
 	"konsil/matrix/id"
 	"konsil/matrix/mxerr"
@@ -44,7 +45,7 @@ type Config struct {
 // API answers the requests of one domain's clients.
 type API struct {
 	Config
-	limiter  *limiter
+	limiter  *limit.Limiter
 	features map[string]bool // of /versions
 }
 
@@ -59,7 +60,10 @@ func New(cfg Config) *API {
 	if cfg.DefaultVersion == "" {
 		cfg.DefaultVersion = "11"
 	}
-	a := &API{Config: cfg, limiter: newLimiter(cfg.Clock, cfg.Unlimited)}
+	a := &API{Config: cfg, limiter: limit.New(cfg.Clock, 50_000)}
+	if cfg.Unlimited {
+		a.limiter = limit.Off()
+	}
 	a.features = a.unstable()
 	return a
 }

@@ -3,37 +3,45 @@ package csapi
 import (
 	"strconv"
 
+	"konsil/kit/limit"
 	"konsil/matrix/mxerr"
 )
 
-// A class says what a request to its endpoints may cost: the size of its body, and how many one user (or, before login,
-// one address) may make. A bucket holds burst requests and refills with perSecond.
+// A class says what a request to its endpoints may cost: the size of its body, and how often one user (or, before login, one
+// address) may make one.
 type class struct {
-	name      string
-	body      int64
-	perSecond float64
-	burst     int
+	name string
+	body int64
+	rate limit.Rate
 }
 
 const kib = 1 << 10
 
-// The classes. They stop programs that run wild; a person with several clients, or a ward behind one address, never
-// meets them.
+// The classes. They stop programs that run wild; a person with several clients, or a ward behind one address, never meets
+// them.
 var (
-	limitRead     = class{"read", 16 * kib, 50, 500}     // answers from memory or by one query
-	limitSearch   = class{"search", 16 * kib, 5, 50}     // costs several queries
-	limitWrite    = class{"write", 256 * kib, 20, 200}   // one transaction
-	limitSend     = class{"send", 256 * kib, 50, 500}    // an event; the engine bounds its canonical size
-	limitJoin     = class{"join", 256 * kib, 5, 100}     // memberships; may speak to other servers
-	limitCreate   = class{"create", 512 * kib, 1, 50}    // rooms
-	limitKeys     = class{"keys", 10 << 20, 20, 200}     // key uploads and backups come in batches
-	limitToDevice = class{"to-device", 4 << 20, 20, 500} // key shares go to every device of a room at once
-	limitSync     = class{"sync", 1 << 20, 20, 200}      // long polls
-	limitMedia    = class{"media", 0, 20, 200}           // bodies are streamed and bounded by the media keeper
-	limitLogin    = class{"login", 64 * kib, 5, 200}     // per address; accounts have a bucket of their own
-	limitRegister = class{"register", 64 * kib, 1, 50}   // per address
-	limitProve    = class{"prove", 256 * kib, 0.5, 20}   // password checks of users who are logged in
+	limitRead     = class{"read", 16 * kib, limit.Rate{PerSecond: 50, Burst: 500}}               // answers from memory or by one query
+	limitSearch   = class{"search", 16 * kib, limit.Rate{PerSecond: 5, Burst: 50}}               // costs several queries
+	limitWrite    = class{"write", limit.RequestBytes, limit.Rate{PerSecond: 20, Burst: 200}}    // one transaction
+	limitSend     = class{"send", limit.RequestBytes, limit.Rate{PerSecond: 50, Burst: 500}}     // an event; the engine bounds its canonical size
+	limitJoin     = class{"join", limit.RequestBytes, limit.Rate{PerSecond: 5, Burst: 100}}      // memberships; may speak to other servers
+	limitCreate   = class{"create", 2 * limit.RequestBytes, limit.Rate{PerSecond: 1, Burst: 50}} // rooms
+	limitKeys     = class{"keys", limit.KeyBytes, limit.Rate{PerSecond: 20, Burst: 200}}         // key uploads and backups come in batches
+	limitToDevice = class{"to-device", 4 << 20, limit.Rate{PerSecond: 20, Burst: 500}}           // key shares go to every device of a room at once
+	limitSync     = class{"sync", 1 << 20, limit.Rate{PerSecond: 20, Burst: 200}}                // long polls
+	limitMedia    = class{"media", 0, limit.Rate{PerSecond: 20, Burst: 200}}                     // bodies are streamed and bounded by the media keeper
+	limitLogin    = class{"login", 64 * kib, limit.Rate{PerSecond: 5, Burst: 200}}               // per address; accounts have a bucket of their own
+	limitRegister = class{"register", 64 * kib, limit.Rate{PerSecond: 1, Burst: 50}}             // per address
+	limitProve    = class{"prove", limit.RequestBytes, limit.Rate{PerSecond: 0.5, Burst: 20}}    // password checks of users who are logged in
 )
+
+// allow takes a request from the bucket of a user or an address.
+func (a *API) allow(c class, who string) error {
+	if wait, ok := a.limiter.Allow(c.name, who, c.rate); !ok {
+		return mxerr.LimitExceeded(wait)
+	}
+	return nil
+}
 
 // retryAfter is the Retry-After header in whole seconds, rounded up. CS v1.16 #rate-limiting
 func retryAfter(e *mxerr.Error) string {

@@ -67,7 +67,7 @@ type sessionResponse struct {
 	WellKnown    map[string]any `json:"well_known,omitempty"`
 }
 
-func (a *API) session(s account.Session) sessionResponse {
+func (a *API) sessionOf(s account.Session) sessionResponse {
 	r := sessionResponse{
 		User: s.User, HomeServer: a.Server, Device: s.Device,
 		AccessToken: s.AccessToken, RefreshToken: s.RefreshToken, ExpiresIn: s.Expires.Milliseconds(),
@@ -97,7 +97,7 @@ func (a *API) login(ctx context.Context, req loginRequest) (sessionResponse, err
 	if err != nil {
 		return sessionResponse{}, err
 	}
-	return a.session(s), nil
+	return a.sessionOf(s), nil
 }
 
 // byPassword says who somebody is by name and password. A name nobody can have costs as much as a wrong password (B10).

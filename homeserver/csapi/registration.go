@@ -79,7 +79,7 @@ func (a *API) registered(ctx context.Context, inhibitLogin bool, ask sessionRequ
 	if err != nil {
 		return sessionResponse{}, err
 	}
-	return a.session(s), nil
+	return a.sessionOf(s), nil
 }
 
 // registrationFlows says what somebody has to show who wants an account.
