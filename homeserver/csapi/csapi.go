@@ -13,6 +13,9 @@ import (
 
 	"konsil/client/ssclient"
 	"konsil/homeserver/account"
+	"konsil/homeserver/e2ee"
+	"konsil/homeserver/ephemeral"
+	"konsil/homeserver/federation"
 	"konsil/homeserver/room"
 	"konsil/kit/clock"
 	"konsil/kit/limit"
@@ -23,12 +26,15 @@ import (
 
 // Config is what an API stands on. Each subject adds the keeper it speaks to.
 type Config struct {
-	Server   id.ServerName    // the domain
-	Accounts *account.Keeper  // users, devices, tokens, profiles, account data
-	Rooms    *room.Engine     // rooms
-	Remote   *ssclient.Client // speaks to other servers; nil means that there are none
-	Clock    clock.Clock      // nil means the system's
-	Log      *slog.Logger     // nil means slog.Default()
+	Server     id.ServerName          // the domain
+	Accounts   *account.Keeper        // users, devices, tokens, profiles, account data
+	E2EE       *e2ee.Keeper           // keys, key backups, to-device messages
+	Ephemeral  *ephemeral.Keeper      // typing, receipts, presence
+	Federation *federation.Federation // joins and questions that lead to other servers; nil means that there are none
+	Rooms      *room.Engine           // rooms
+	Remote     *ssclient.Client       // speaks to other servers; nil means that there are none
+	Clock      clock.Clock            // nil means the system's
+	Log        *slog.Logger           // nil means slog.Default()
 
 	// TrustedProxies are the peers whose X-Forwarded-For is believed. Empty: nobody's.
 	TrustedProxies []netip.Prefix

@@ -27,6 +27,13 @@ func (a *API) rows() []row {
 		a.profileRoutes(),
 		a.accountDataRoutes(),
 		a.serviceRoutes(),
+		a.keyRoutes(),
+		a.crossSigningRoutes(),
+		a.keyBackupRoutes(),
+		a.toDeviceRoutes(),
+		a.typingRoutes(),
+		a.receiptRoutes(),
+		a.presenceRoutes(),
 	)
 }
 

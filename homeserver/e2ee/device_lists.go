@@ -1,6 +1,7 @@
 package e2ee
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,28 +104,52 @@ func membership(json []byte) string {
 	return m
 }
 
-// EDU is what other servers hear of a user of ours.
+// EDU is what other servers have to hear of.
 type EDU struct {
-	Type    string
-	Content []byte // JSON object
+	Pos         int64
+	Type        string
+	Content     []byte        // JSON object
+	User        id.UserID     // set: for all servers that share a room with this user of ours
+	Destination id.ServerName // set: for this server
 }
 
-// UpdateEDUs says what a change is about, for the servers that share a room with the user.
-func (k *Keeper) UpdateEDUs(ctx context.Context, u store.DeviceUpdate) ([]EDU, error) {
-	var edu EDU
-	err := k.Store.Read(ctx, func(tx *store.Tx) (err error) {
-		edu, err = k.updateEDU(ctx, tx, u)
-		return err
+// Outgoing gives what happened after one position, up to another, that other servers have to hear of, in order: at most limit
+// device list changes and at most limit to-device messages. Federation takes it over into its queues and moves on; messages it
+// has taken over are dropped by store.Tx.DropToDeviceOut. complete says that there was no more up to upTo.
+func (k *Keeper) Outgoing(ctx context.Context, after, upTo int64, limit int) (edus []EDU, complete bool, err error) {
+	err = k.Store.Read(ctx, func(tx *store.Tx) error {
+		edus = nil
+		updates, err := tx.DeviceUpdates(ctx, after, upTo, limit)
+		if err != nil {
+			return err
+		}
+		messages, err := tx.ToDeviceOut(ctx, after, upTo, limit)
+		if err != nil {
+			return err
+		}
+		complete = len(updates) < limit && len(messages) < limit
+		for _, m := range messages {
+			edus = append(edus, EDU{Pos: m.Pos, Type: EDUToDevice, Content: m.Content, Destination: m.Destination})
+		}
+		for _, u := range updates {
+			edu, err := k.updateEDU(ctx, tx, u)
+			if err != nil {
+				return err
+			}
+			edus = append(edus, edu)
+		}
+		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read a changed device for other servers: %w", err)
+		return nil, false, fmt.Errorf("read outgoing keys and messages: %w", err)
 	}
-	return []EDU{edu}, nil
+	slices.SortStableFunc(edus, func(a, b EDU) int { return cmp.Compare(a.Pos, b.Pos) })
+	return edus, complete, nil
 }
 
-// ListEDUs gives all devices and the cross-signing keys of a user of ours, for servers that begin to share a room with them.
-// SS v1.16 #device-management
-func (k *Keeper) ListEDUs(ctx context.Context, user id.UserID) ([]EDU, error) {
+// DevicesOf gives all devices and the cross-signing keys of a user of ours as EDUs, for servers that begin to share a room with
+// them. SS v1.16 #device-management
+func (k *Keeper) DevicesOf(ctx context.Context, user id.UserID) ([]EDU, error) {
 	var edus []EDU
 	err := k.Store.Read(ctx, func(tx *store.Tx) error {
 		edus = nil
@@ -137,11 +162,12 @@ func (k *Keeper) ListEDUs(ctx context.Context, user id.UserID) ([]EDU, error) {
 			return err
 		}
 		for _, d := range devices {
-			edus = append(edus, EDU{EDUDeviceList, k.deviceListUpdate(d, store.DeviceUpdate{Pos: streamID, User: user, Device: d.Device}, false)})
+			edus = append(edus, EDU{Pos: streamID, Type: EDUDeviceList, User: user,
+				Content: k.deviceListUpdate(d, store.DeviceUpdate{Pos: streamID, User: user, Device: d.Device}, false)})
 		}
 		keys, err := tx.CrossSigningKeys(ctx, []id.UserID{user})
 		if err == nil && len(keys) > 0 {
-			edus = append(edus, EDU{EDUSigningKey, signingKeyUpdate(user, keys)})
+			edus = append(edus, EDU{Pos: streamID, Type: EDUSigningKey, User: user, Content: signingKeyUpdate(user, keys)})
 		}
 		return err
 	})
@@ -153,7 +179,7 @@ func (k *Keeper) ListEDUs(ctx context.Context, user id.UserID) ([]EDU, error) {
 
 // updateEDU writes what a change is about as it is now: a later change of the same device will only say it again.
 func (k *Keeper) updateEDU(ctx context.Context, tx *store.Tx, u store.DeviceUpdate) (EDU, error) {
-	edu := EDU{Type: EDUDeviceList}
+	edu := EDU{Pos: u.Pos, User: u.User, Type: EDUDeviceList}
 	if u.Device == "" {
 		keys, err := tx.CrossSigningKeys(ctx, []id.UserID{u.User})
 		edu.Type, edu.Content = EDUSigningKey, signingKeyUpdate(u.User, keys)
