@@ -59,7 +59,7 @@ CREATE TABLE federation_relay (
 CREATE TABLE federation_transaction (
 	domain_id BIGINT NOT NULL,
 	origin    TEXT   NOT NULL,
-	txn_id    TEXT   NOT NULL,
+	txn_id    BYTEA  NOT NULL, -- any bytes the origin likes
 	ts        BIGINT NOT NULL,
 	answer    BYTEA  NOT NULL,
 	PRIMARY KEY (domain_id, origin, txn_id)
