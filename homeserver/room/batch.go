@@ -77,7 +77,7 @@ func newBatch(ctx context.Context, e *Engine, room id.RoomID, h *head) *batch {
 	if h != nil {
 		b.head, b.known = *h, true
 	} else {
-		b.head.room = room
+		b.head.room, b.head.servers = room, map[id.ServerName]int{}
 	}
 	return b
 }
