@@ -87,7 +87,7 @@ var (
 	GetFilter    = Endpoint{"getFilter", "GET", Token, []string{"/_matrix/client/v3/user/{userId}/filter/{filterId}", "/_matrix/client/r0/user/{userId}/filter/{filterId}"}}
 
 	// CS v1.19 inviting
-	InviteUser = Endpoint{"inviteUser", "POST", Token, []string{"/_matrix/client/v3/rooms/{roomId}/invite ", "/_matrix/client/r0/rooms/{roomId}/invite "}}
+	InviteUser = Endpoint{"inviteUser", "POST", Token, []string{"/_matrix/client/v3/rooms/{roomId}/invite", "/_matrix/client/r0/rooms/{roomId}/invite"}}
 
 	// CS v1.19 joining
 	JoinRoomById = Endpoint{"joinRoomById", "POST", Token, []string{"/_matrix/client/v3/rooms/{roomId}/join", "/_matrix/client/r0/rooms/{roomId}/join"}}
@@ -242,17 +242,17 @@ var (
 	SendMessage = Endpoint{"sendMessage", "PUT", Token, []string{"/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}", "/_matrix/client/r0/rooms/{roomId}/send/{eventType}/{txnId}"}}
 
 	// CS v1.19 room_state
-	SetRoomStateWithKey = Endpoint{"setRoomStateWithKey", "PUT", Token, []string{"/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}", "/_matrix/client/r0/rooms/{roomId}/state/{eventType}/{stateKey}"}}
+	SetRoomStateWithKey = Endpoint{"setRoomStateWithKey", "PUT", Token, []string{"/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}", "/_matrix/client/v3/rooms/{roomId}/state/{eventType}", "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/", "/_matrix/client/r0/rooms/{roomId}/state/{eventType}/{stateKey}", "/_matrix/client/r0/rooms/{roomId}/state/{eventType}", "/_matrix/client/r0/rooms/{roomId}/state/{eventType}/"}}
 
 	// CS v1.19 room_summary
-	GetRoomSummary = Endpoint{"getRoomSummary", "GET", Server, []string{"/_matrix/client/v1/room_summary/{roomIdOrAlias}"}}
+	GetRoomSummary = Endpoint{"getRoomSummary", "GET", Optional, []string{"/_matrix/client/v1/room_summary/{roomIdOrAlias}", "/_matrix/client/unstable/im.nheko.summary/summary/{roomIdOrAlias}", "/_matrix/client/unstable/im.nheko.summary/rooms/{roomIdOrAlias}/summary"}}
 
 	// CS v1.19 room_upgrades
 	UpgradeRoom = Endpoint{"upgradeRoom", "POST", Token, []string{"/_matrix/client/v3/rooms/{roomId}/upgrade", "/_matrix/client/r0/rooms/{roomId}/upgrade"}}
 
 	// CS v1.19 rooms
 	GetOneRoomEvent        = Endpoint{"getOneRoomEvent", "GET", Token, []string{"/_matrix/client/v3/rooms/{roomId}/event/{eventId}", "/_matrix/client/r0/rooms/{roomId}/event/{eventId}"}}
-	GetRoomStateWithKey    = Endpoint{"getRoomStateWithKey", "GET", Token, []string{"/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}", "/_matrix/client/r0/rooms/{roomId}/state/{eventType}/{stateKey}"}}
+	GetRoomStateWithKey    = Endpoint{"getRoomStateWithKey", "GET", Token, []string{"/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}", "/_matrix/client/v3/rooms/{roomId}/state/{eventType}", "/_matrix/client/v3/rooms/{roomId}/state/{eventType}/", "/_matrix/client/r0/rooms/{roomId}/state/{eventType}/{stateKey}", "/_matrix/client/r0/rooms/{roomId}/state/{eventType}", "/_matrix/client/r0/rooms/{roomId}/state/{eventType}/"}}
 	GetRoomState           = Endpoint{"getRoomState", "GET", Token, []string{"/_matrix/client/v3/rooms/{roomId}/state", "/_matrix/client/r0/rooms/{roomId}/state"}}
 	GetMembersByRoom       = Endpoint{"getMembersByRoom", "GET", Token, []string{"/_matrix/client/v3/rooms/{roomId}/members", "/_matrix/client/r0/rooms/{roomId}/members"}}
 	GetJoinedMembersByRoom = Endpoint{"getJoinedMembersByRoom", "GET", Token, []string{"/_matrix/client/v3/rooms/{roomId}/joined_members", "/_matrix/client/r0/rooms/{roomId}/joined_members"}}

@@ -22,11 +22,7 @@ type Error struct {
 
 // New makes an error whose code has no function of its own here.
 func New(status int, code, format string, args ...any) *Error {
-	message := format
-	if len(args) > 0 {
-		message = fmt.Sprintf(format, args...)
-	}
-	return &Error{Status: status, Code: code, Message: message}
+	return &Error{Status: status, Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
 // As finds the Error in a chain of wrapped errors.

@@ -335,3 +335,14 @@ func NewRule(kind Kind, ruleID string, pattern *string, conditions, actions []js
 func isDefault(kind Kind, ruleID string) bool {
 	return slices.ContainsFunc(defaultRules, func(d defaultRule) bool { return d.kind == kind && d.rule.ID == ruleID })
 }
+
+// HasRooms says whether the user has rules for rooms, HasRoom whether there is one for a room.
+func (s *Set) HasRooms() bool { return len(s.Own[Room]) > 0 }
+
+// HasRoom says whether the user has a rule for a room.
+func (s *Set) HasRoom(roomID string) bool { return s.own(Room, roomID) >= 0 }
+
+// Content is the content of m.push_rules. CS v1.16 #mpush_rules
+func (s *Set) Content(user string) ([]byte, error) {
+	return json.Marshal(map[string]any{"global": s.All(user)})
+}
