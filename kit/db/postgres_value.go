@@ -16,6 +16,7 @@ const (
 	oidInt2   = 21
 	oidInt4   = 23
 	oidText   = 25
+	oidJSON   = 114 // what json_each takes
 	oidFloat8 = 701
 	oidInt8s  = 1016
 	oidTexts  = 1009
@@ -71,7 +72,7 @@ func (p *pgParams) add(i int, oid uint32, v *value) error {
 		return nil
 	case textual:
 		p.formats[i] = 0
-		if oid == oidText || oid == oidVar || oid == oidName {
+		if oid == oidText || oid == oidVar || oid == oidName || oid == oidJSON {
 			p.buf = append(p.buf, v.s...)
 			break
 		}
