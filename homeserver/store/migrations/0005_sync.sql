@@ -61,3 +61,6 @@ CREATE INDEX to_device_by_pos ON to_device (domain_id, pos);
 CREATE INDEX user_room_by_pos ON user_room (domain_id, pos);
 CREATE INDEX user_signature_by_pos ON user_signature (domain_id, pos);
 CREATE INDEX push_rules_by_pos ON push_rules (domain_id, pos);
+
+-- A room's summary counts who is invited.
+CREATE INDEX membership_invited ON membership (domain_id, room_nid) WHERE membership = 2;
