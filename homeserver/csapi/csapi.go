@@ -16,6 +16,7 @@ import (
 	"konsil/homeserver/e2ee"
 	"konsil/homeserver/ephemeral"
 	"konsil/homeserver/federation"
+	"konsil/homeserver/media"
 	"konsil/homeserver/room"
 	"konsil/kit/clock"
 	"konsil/kit/limit"
@@ -32,6 +33,7 @@ type Config struct {
 	Ephemeral  *ephemeral.Keeper      // typing, receipts, presence
 	Federation *federation.Federation // joins and questions that lead to other servers; nil means that there are none
 	Rooms      *room.Engine           // rooms
+	Media      *media.Repository      // files
 	Remote     *ssclient.Client       // speaks to other servers; nil means that there are none
 	Clock      clock.Clock            // nil means the system's
 	Log        *slog.Logger           // nil means slog.Default()
@@ -40,6 +42,9 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// Unlimited switches the rate limits off, for test suites. Limits on sizes stay.
 	Unlimited bool
+
+	// AuthenticatedMediaOnly closes the older media endpoints, which need no access token. CS v1.16 #content-repository
+	AuthenticatedMediaOnly bool
 
 	// DefaultVersion is the version of new rooms, as the capabilities tell it; "" means 11.
 	DefaultVersion string
