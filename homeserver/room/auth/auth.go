@@ -46,25 +46,18 @@ type State interface {
 // CheckAuthEvents holds. A nil error allows; a refusal is a *Refusal.
 // RV 1 rules 1 and 3 to 12, RV 3 to 5 rules 1 and 3 to 11, RV 6 to 11 rules 1 and 3 to 10, RV 12 rules 1 and 4 to 11
 func Authorize(ev *event.PDU, st State) error {
+	var m *Member
 	if ev.Type == event.TypeMember {
-		m := ParseMember(ev.Content)
-		return AuthorizeMember(ev, &m, st)
+		member := memberOf(ev)
+		m = &member
 	}
-	if r := authorize(ev, nil, st); r != nil {
-		return r
-	}
-	return nil
-}
-
-// AuthorizeMember is Authorize for an m.room.member event whose content the caller has parsed.
-func AuthorizeMember(ev *event.PDU, m *Member, st State) error {
 	if r := authorize(ev, m, st); r != nil {
 		return r
 	}
 	return nil
 }
 
-// authorize walks the version's rules in their order.
+// authorize walks the version's rules in their order. m is the content of an m.room.member event, else nil.
 func authorize(ev *event.PDU, m *Member, st State) *Refusal {
 	v, n := ev.Version, numbersOf(ev.Version)
 	if ev.Type == event.TypeCreate {

@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"bytes"
+
 	"konsil/matrix/canonical"
 	"konsil/matrix/event"
 	"konsil/matrix/id"
@@ -69,6 +71,15 @@ func ParseMember(content []byte) Member {
 			m.ThirdParty = value
 		}
 	}
+}
+
+// memberOf is ParseMember for an event. Its membership is known already, and the other fields are rare: where their names
+// do not occur there is nothing to parse.
+func memberOf(ev *event.PDU) Member {
+	if bytes.Contains(ev.Content, []byte("join_authorised_via_users_server")) || bytes.Contains(ev.Content, []byte("third_party_invite")) {
+		return ParseMember(ev.Content)
+	}
+	return Member{Membership: ParseMembership(ev.Membership())}
 }
 
 // membershipIn is ParseMembership for the value as it stands in the event.

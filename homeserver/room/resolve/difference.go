@@ -51,7 +51,7 @@ func (r *resolution) extend(full, more []int32) []int32 {
 // to its auth events. Where all states reach a node, they reach all below; once only such nodes are left it is over, which
 // mostly is one step below the fork.
 func (r *resolution) authDifference(conflicted []int32) ([]int32, error) {
-	q := queue{resolution: r}
+	q := queue{resolution: r, heap: r.heap[:0]}
 	for _, i := range conflicted {
 		q.push(i)
 	}
@@ -82,6 +82,7 @@ func (r *resolution) authDifference(conflicted []int32) ([]int32, error) {
 			partial += r.reach(&q, i, a)
 		}
 	}
+	r.heap = q.heap
 	return r.notAgreed(difference)
 }
 
@@ -127,7 +128,7 @@ func (r *resolution) notAgreed(difference []int32) ([]int32, error) {
 	for _, i := range difference {
 		left[i] = true
 	}
-	q := queue{resolution: r}
+	q := queue{resolution: r, heap: r.heap[:0]}
 	for _, e := range r.unconflicted {
 		if e.Event > oldest {
 			q.push(r.add(e.Event))

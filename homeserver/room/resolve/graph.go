@@ -26,6 +26,8 @@ type arena struct {
 	differing []holding
 	holder    table // see state
 	applied   []Entry
+	asking    []int64
+	heap      []queuedNode
 }
 
 var arenas = sync.Pool{New: func() any { return new(arena) }}
@@ -94,14 +96,35 @@ func (g *graph) mask(n int32) []uint64 { return g.masks[int(n)*g.words : (int(n)
 
 // link loads the place in the graph of those nodes that have none yet.
 func (g *graph) link(list []int32) error {
-	var ask []int64
-	var who []int32
+	ask := g.asking[:0]
 	for _, i := range list {
-		if n := &g.nodes[i]; !n.is(known) {
-			n.flags |= known
-			ask, who = append(ask, n.num), append(who, i)
+		ask = g.want(ask, i)
+	}
+	return g.load(ask)
+}
+
+// linkAuth loads the places of all auth events of some nodes, which must be linked.
+func (g *graph) linkAuth(list []int32) error {
+	ask := g.asking[:0]
+	for _, i := range list {
+		for _, a := range g.auth(i) {
+			ask = g.want(ask, a)
 		}
 	}
+	return g.load(ask)
+}
+
+// want adds a node to those whose place is asked for.
+func (g *graph) want(ask []int64, i int32) []int64 {
+	if n := &g.nodes[i]; !n.is(known) {
+		n.flags |= known
+		return append(ask, n.num)
+	}
+	return ask
+}
+
+func (g *graph) load(ask []int64) error {
+	g.asking = ask
 	if len(ask) == 0 {
 		return nil
 	}
@@ -109,46 +132,33 @@ func (g *graph) link(list []int32) error {
 	if err != nil {
 		return fmt.Errorf("load %d nodes of the auth graph: %w", len(ask), err)
 	}
-	for j, i := range who {
+	for j, a := range answer {
 		start := len(g.edges)
-		for _, num := range answer[j].Auth {
+		for _, num := range a.Auth {
 			if num >= ask[j] {
 				return fmt.Errorf("event %d names %d: %w", ask[j], num, ErrOrder)
 			}
 			g.edges = append(g.edges, g.add(num))
 		}
-		n := &g.nodes[i]
-		n.slot, n.auth, n.auths = answer[j].Slot, int32(start), uint16(len(g.edges)-start)
-		if answer[j].Rejected {
+		n := &g.nodes[g.index.get(ask[j])]
+		n.slot, n.auth, n.auths = a.Slot, int32(start), uint16(len(g.edges)-start)
+		if a.Rejected {
 			n.flags |= rejected
 		}
 	}
 	return nil
 }
 
-// linkAuth loads the places of all auth events of some nodes, which must be linked.
-func (g *graph) linkAuth(list []int32) error {
-	var all []int32
-	for _, i := range list {
-		for _, a := range g.auth(i) {
-			if !g.nodes[a].is(known) {
-				all = append(all, a)
-			}
-		}
-	}
-	return g.link(all)
-}
-
 // read loads the events of those nodes that lack them.
 func (g *graph) read(list []int32) error {
-	var ask []int64
-	var who []int32
+	ask := g.asking[:0]
 	for _, i := range list {
 		if n := &g.nodes[i]; n.ev == nil && !n.is(asked) {
 			n.flags |= asked // the list may name a node twice
-			ask, who = append(ask, n.num), append(who, i)
+			ask = append(ask, n.num)
 		}
 	}
+	g.asking = ask
 	if len(ask) == 0 {
 		return nil
 	}
@@ -156,8 +166,8 @@ func (g *graph) read(list []int32) error {
 	if err != nil {
 		return fmt.Errorf("load %d events: %w", len(ask), err)
 	}
-	for j, i := range who {
-		g.nodes[i].read(answer[j])
+	for j, ev := range answer {
+		g.nodes[g.index.get(ask[j])].read(ev)
 	}
 	return nil
 }

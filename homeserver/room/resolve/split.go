@@ -102,6 +102,7 @@ type holding struct {
 // conflicts makes nodes of the conflicted state set.
 func (r *resolution) conflicts() {
 	r.index.clear(2 * len(r.differing))
+	r.conflicted = make([]candidate, 0, len(r.differing))
 	for _, h := range r.differing {
 		n := r.add(h.Event)
 		if !r.nodes[n].is(inConflict) {
