@@ -13,10 +13,12 @@ import (
 
 	"konsil/client/ssclient"
 	"konsil/homeserver/account"
+	"konsil/homeserver/clientsync"
 	"konsil/homeserver/e2ee"
 	"konsil/homeserver/ephemeral"
 	"konsil/homeserver/federation"
 	"konsil/homeserver/media"
+	"konsil/homeserver/push"
 	"konsil/homeserver/room"
 	"konsil/kit/clock"
 	"konsil/kit/limit"
@@ -33,6 +35,8 @@ type Config struct {
 	Ephemeral  *ephemeral.Keeper      // typing, receipts, presence
 	Federation *federation.Federation // joins and questions that lead to other servers; nil means that there are none
 	Rooms      *room.Engine           // rooms
+	Sync       *clientsync.Syncer     // /sync
+	Push       *push.Keeper           // push rules, pushers, unread counts
 	Media      *media.Repository      // files
 	Remote     *ssclient.Client       // speaks to other servers; nil means that there are none
 	Clock      clock.Clock            // nil means the system's
