@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"math/bits"
 	"slices"
 	"sync"
 )
@@ -43,9 +44,9 @@ type scanner struct {
 	mode    Mode
 	stack   []member
 	members []member
-	arena   []byte // decoded keys
-	ranks   []rank // of the object being sorted
-	order   []member
+	arena   []byte   // decoded keys
+	ranks   []uint64 // of the object being sorted
+	order   []member // its members as they came
 }
 
 // scanners saves the scratch space of the last documents. What one giant document needed is not kept.
@@ -307,13 +308,8 @@ func (s *scanner) sort(base int) error {
 	return nil
 }
 
-// rank stands for a member while a large object is sorted: the eight bytes of its key that follow what all keys have in
-// common decide nearly always.
-type rank struct {
-	head  uint64
-	index uint32
-}
-
+// sortLarge sorts many members by numbers that stand for them: the bytes of the key that follow what all keys have in
+// common, as many as fit, and below them the place in open. Those few whose bytes are the same are then compared in full.
 func (s *scanner) sortLarge(open []member) {
 	common := s.key(open[0])
 	for _, m := range open[1:] {
@@ -324,23 +320,32 @@ func (s *scanner) sortLarge(open []member) {
 		}
 		common = common[:n]
 	}
+	place := uint64(1)<<bits.Len(uint(len(open)-1)) - 1
 	s.ranks = s.ranks[:0]
 	for i, m := range open {
 		var head [8]byte
 		copy(head[:], s.key(m)[len(common):])
-		s.ranks = append(s.ranks, rank{binary.BigEndian.Uint64(head[:]), uint32(i)})
+		s.ranks = append(s.ranks, binary.BigEndian.Uint64(head[:])&^place|uint64(i))
 	}
-	slices.SortFunc(s.ranks, func(a, b rank) int {
-		if a.head != b.head {
-			return cmp.Compare(a.head, b.head)
-		}
-		if c := bytes.Compare(s.key(open[a.index]), s.key(open[b.index])); c != 0 {
-			return c
-		}
-		return cmp.Compare(a.index, b.index)
-	})
+	slices.Sort(s.ranks)
 	s.order = append(s.order[:0], open...)
-	for i, r := range s.ranks {
-		open[i] = s.order[r.index]
+	for i, rank := range s.ranks {
+		open[i] = s.order[rank&place]
 	}
+	for from, to := 0, 1; from < len(open); from, to = to, to+1 {
+		for to < len(open) && s.ranks[from]&^place == s.ranks[to]&^place {
+			to++
+		}
+		if to-from > 1 {
+			slices.SortFunc(open[from:to], s.compare)
+		}
+	}
+}
+
+// compare orders members by key, and duplicates as they came.
+func (s *scanner) compare(a, b member) int {
+	if c := bytes.Compare(s.key(a), s.key(b)); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.value.start, b.value.start)
 }
