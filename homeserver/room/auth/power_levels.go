@@ -239,7 +239,7 @@ func parseLevel(v *roomver.Version, value []byte) (int64, bool) {
 		}
 		return stringLevel(s)
 	}
-	if c := value[0]; c != '-' && (c < '0' || c > '9') {
+	if c := value[0]; v.StrictJSON || c != '-' && (c < '0' || c > '9') {
 		return 0, false // null, true, an object: strconv would know "nan" and "inf"
 	}
 	f, err := strconv.ParseFloat(string(value), 64)
