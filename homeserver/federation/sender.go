@@ -96,10 +96,12 @@ func (s *Sender) Run(ctx context.Context) error {
 	s.mu.Lock()
 	s.spawn, s.ctx = g.Go, ctx
 	s.mu.Unlock()
-	if err := s.load(ctx); err != nil {
-		return err
-	}
-	g.Go(func() error { return s.loop(ctx) })
+	g.Go(func() error {
+		if err := s.load(ctx); err != nil {
+			return err
+		}
+		return s.loop(ctx)
+	})
 	err := g.Wait()
 	s.saveCursor(context.WithoutCancel(ctx))
 	if errors.Is(err, context.Canceled) {
