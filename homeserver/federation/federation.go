@@ -90,3 +90,15 @@ func (f *Federation) Now() time.Time { return f.cfg.Clock.Now() }
 
 // Contact notes that a server has just reached us: what waits for it is tried again.
 func (f *Federation) Contact(server id.ServerName) { f.Sender.Contact(server) }
+
+// Busy says whether work is under way: a transaction of another server, or one of ours, or something that waits to be sent to
+// a server in good order.
+func (f *Federation) Busy() bool {
+	f.inbound.mu.Lock()
+	receiving := len(f.inbound.running) > 0
+	f.inbound.mu.Unlock()
+	return receiving || f.Sender.busy()
+}
+
+// NextDue is when a server that did not answer has to be tried again, in ms; 0 for never.
+func (f *Federation) NextDue() int64 { return f.Sender.nextDue() }

@@ -263,6 +263,38 @@ func (s *Sender) saveCursor(ctx context.Context) {
 	s.saved = max(s.saved, pos)
 }
 
+func (s *Sender) busy() bool {
+	pos := s.store.Position()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.spawn == nil {
+		return false // does not run: nothing will change
+	}
+	for _, at := range s.read {
+		if at < pos {
+			return true
+		}
+	}
+	for _, d := range s.dests {
+		if d.running || d.spilling > 0 || len(d.items) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Sender) nextDue() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var due int64
+	for _, d := range s.dests {
+		if at := d.retryAt.UnixMilli(); d.failures > 0 && d.stored && (due == 0 || at < due) {
+			due = at
+		}
+	}
+	return due
+}
+
 // Relay makes it ours to tell a room of another server's event: a join, leave or knock it made through us. It is called
 // before the event is admitted; an event that is refused afterwards costs a row. SS v1.16 #joining-rooms
 func (s *Sender) Relay(ctx context.Context, event id.EventID) error {
