@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"konsil/kit/limit"
+	"unicode/utf8"
 )
 
 // BindKind says what is wrong with a request.
@@ -168,6 +169,9 @@ func (p *plan) bindBody(r *http.Request, max int64, v reflect.Value, ptr any) er
 
 // decode wants valid JSON, an object, not nested too deep.
 func (p *plan) decode(body []byte, ptr any) error {
+	if !utf8.Valid(body) { // encoding/json takes it, and puts something else in its place (A10)
+		return &BindError{Kind: NotJSON, Err: errors.New("not UTF-8")}
+	}
 	if tooDeep(body) {
 		return &BindError{Kind: BadJSON, Err: errors.New("nested too deep")}
 	}
