@@ -134,27 +134,6 @@ func TestTags(t *testing.T) {
 	})
 }
 
-func TestCopyRoomData(t *testing.T) {
-	w := sqliteWorld(t, nil)
-	anna := w.user(t, "anna")
-	const upgraded = id.RoomID("!new:klinik.test")
-	must(t, w.SetTag(t.Context(), anna, ward, "u.work", []byte(`{}`)))
-	must(t, w.SetAccountData(t.Context(), anna, "", "m.direct", []byte(`{"@bert:klinik.test":["!ward:klinik.test"],"@carl:klinik.test":["!other:klinik.test"]}`)))
-	for range 2 { // the second time changes nothing
-		must(t, w.CopyRoomData(t.Context(), anna, ward, upgraded))
-	}
-	tags, err := w.Tags(t.Context(), anna, upgraded)
-	must(t, err)
-	if len(tags) != 1 {
-		t.Errorf("tags are %v", tags)
-	}
-	direct, err := w.AccountData(t.Context(), anna, "", "m.direct")
-	must(t, err)
-	if string(direct) != `{"@bert:klinik.test":["!ward:klinik.test","!new:klinik.test"],"@carl:klinik.test":["!other:klinik.test"]}` {
-		t.Errorf("m.direct is %s", direct)
-	}
-}
-
 // A device takes its settings along. MSC3890
 func TestDeviceSettingsEndWithTheDevice(t *testing.T) {
 	w := sqliteWorld(t, nil)

@@ -60,7 +60,7 @@ type RoomFilter struct {
 }
 
 const (
-	maxFilters = 1000     // of one user; clients make a handful
+	maxFilters = 1000 // of one user; clients make a handful
 )
 
 // ParseFilter reads a filter definition, stored or sent along with a sync.

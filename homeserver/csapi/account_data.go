@@ -54,6 +54,9 @@ func (a *API) accountData(ctx context.Context, caller account.Caller, req accoun
 	if err := own(caller, req.User); err != nil {
 		return nil, err
 	}
+	if req.Room == "" && req.Type == "m.push_rules" {
+		return a.pushRules(ctx, caller, None{}) // kept elsewhere, read here as well. CS v1.16 #push-rules-events
+	}
 	content, err := a.Accounts.AccountData(ctx, caller.User, req.Room, req.Type)
 	return web.Raw(content), err
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"konsil/homeserver/account"
-	"konsil/homeserver/room"
 	"konsil/homeserver/store"
 	"konsil/matrix/endpoint"
 	"konsil/matrix/id"
@@ -80,17 +79,18 @@ func (a *API) deactivate(ctx context.Context, caller account.Caller, req deactiv
 	return deactivateResponse{"success"}, a.leaveAll(context.WithoutCancel(ctx), caller.User)
 }
 
-// leaveAll takes a user out of all rooms. What can not be left now, like a room of a server that is away, stays.
+// leaveAll takes a user out of all rooms, and rejects their invites. What can not be left now, like a room whose servers are
+// all away, stays.
 func (a *API) leaveAll(ctx context.Context, user id.UserID) error {
-	if a.Rooms == nil {
-		return nil
-	}
-	rooms, err := a.Rooms.JoinedRooms(ctx, user)
+	rooms, err := a.Rooms.UserRooms(ctx, user)
 	if err != nil {
 		return fmt.Errorf("rooms of a deactivated user: %w", err)
 	}
 	for _, r := range rooms {
-		if _, err := a.Rooms.Leave(ctx, room.MembershipChange{Room: r, Sender: user, Target: user}); err != nil {
+		if r.Membership != "join" && r.Membership != "invite" && r.Membership != "knock" {
+			continue
+		}
+		if _, err := a.leaveRoom(ctx, account.Caller{User: user}, leaveRequest{Room: r.Room}); err != nil {
 			a.Log.Warn("leave a room for a deactivated user", "error", err)
 		}
 	}

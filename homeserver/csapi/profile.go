@@ -104,7 +104,7 @@ func (a *API) changeProfile(ctx context.Context, caller account.Caller, req setP
 		return mxerr.Forbidden("You can only change your own profile")
 	}
 	p, changed, err := a.Accounts.SetProfileField(ctx, caller.User, req.Field, value)
-	if err != nil || !changed || a.Rooms == nil {
+	if err != nil || !changed {
 		return err
 	}
 	if req.Field != account.FieldDisplayName && req.Field != account.FieldAvatarURL {
