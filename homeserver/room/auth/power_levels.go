@@ -211,7 +211,7 @@ func parseLevels(v *roomver.Version, content []byte, create *Create) (*PowerLeve
 var errStop = errors.New("stop")
 
 func levelMap[K ~string](v *roomver.Version, value []byte) (map[K]int64, bool) {
-	m := make(map[K]int64)
+	m := make(map[K]int64, min(len(value)/32, 4096)) // about as many as there are
 	err := canonical.Object(value, func(key string, value []byte) error {
 		level, ok := parseLevel(v, value)
 		if !ok {
