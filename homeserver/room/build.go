@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"konsil/homeserver/room/auth"
+	"konsil/homeserver/room/dag"
 	"konsil/homeserver/store"
 	"konsil/matrix/canonical"
 	"konsil/matrix/event"
@@ -25,9 +26,6 @@ type proposal struct {
 	txn     string
 }
 
-// maxPrev bounds the forward extremities a new event refers to; the others stay for the next ones.
-const maxPrev = 10
-
 // build makes and signs an event on the head. It is neither authorised nor stored.
 func (b *batch) build(p proposal) (*event.PDU, []*Event, error) {
 	h := &b.head
@@ -39,19 +37,11 @@ func (b *batch) build(p proposal) (*event.PDU, []*Event, error) {
 	if p.typ == event.TypeCreate && h.version.HashedRoomID {
 		t.RoomID = "" // RV 12 rule 1.2
 	}
-	prev := h.extremities
-	if len(prev) > maxPrev {
-		prev = slices.Clone(prev)
-		slices.SortStableFunc(prev, func(x, y *Event) int { return int(min(max(y.Topo-x.Topo, -1), 1)) })
-		prev = prev[:maxPrev]
+	prev := dag.SelectPrev(h.tips())
+	for _, x := range prev {
+		t.PrevEvents = append(t.PrevEvents, x.ID)
 	}
-	for _, ev := range prev {
-		t.PrevEvents = append(t.PrevEvents, ev.ID)
-		t.Depth = max(t.Depth, ev.Depth)
-	}
-	if t.Depth < event.MaxDepth(h.version) {
-		t.Depth++
-	}
+	t.Depth = dag.NextDepth(h.version, prev)
 	cited, err := b.authEvents(p)
 	if err != nil {
 		return nil, nil, err
@@ -65,7 +55,7 @@ func (b *batch) build(p proposal) (*event.PDU, []*Event, error) {
 			return nil, nil, err
 		}
 		t.Hashes = map[id.EventID]string{}
-		for _, ev := range slices.Concat(prev, cited) {
+		for _, ev := range slices.Concat(h.extremities, cited) {
 			t.Hashes[ev.ID] = ev.ReferenceHash()
 		}
 	}
@@ -142,8 +132,7 @@ func (b *batch) extend(pdu *event.PDU, cited []*Event, txn string) (*Event, erro
 		ev.StateAfter = h.snap.nid
 	}
 	ev.RoomState = h.snap.nid
-	left := slices.DeleteFunc(slices.Clone(h.extremities), func(x *Event) bool { return slices.Contains(pdu.PrevEvents, x.ID) })
-	h.setExtremities(append(left, ev))
+	h.advance(ev, false)
 	return ev, nil
 }
 

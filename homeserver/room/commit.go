@@ -174,8 +174,15 @@ func (b *batch) flushChange(tx *store.Tx, w *write, c change) error {
 	if !b.e.local(user) {
 		return nil
 	}
+	if b.rebuilt {
+		// What the imported state says of our users may be old news to them.
+		now, err := tx.UserRoom(ctx, user, b.head.room)
+		if err != nil && !errors.Is(err, store.ErrNotFound) || err == nil && now.Event == nid {
+			return err
+		}
+	}
 	pos := w.ev.Pos
-	if c.was == c.is && c.ev != nil {
+	if c.was == c.is && c.ev != nil && !b.rebuilt {
 		// A new display name is no new membership, but the event that stands for it is another.
 		return tx.SetUserRoomEvent(ctx, user, b.head.nid, nid)
 	}

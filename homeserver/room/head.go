@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"konsil/homeserver/room/auth"
+	"konsil/homeserver/room/dag"
 	"konsil/homeserver/store"
 	"konsil/matrix/event"
 	"konsil/matrix/id"
@@ -37,6 +38,9 @@ type head struct {
 	servers map[id.ServerName]int // joined members by server
 	local   []id.UserID           // joined users of this domain
 	lastPos int64
+
+	// missing are the backward extremities, with the lowest order of what refers to them. Changed by copying.
+	missing map[id.EventID]int64
 }
 
 // snapshot names a stored state and its place in its chain.
@@ -163,7 +167,7 @@ func (h *head) row() store.RoomRow {
 
 // weight is about what the head costs in memory.
 func (h *head) weight() int64 {
-	return 2048 + int64(h.state.size())*16 + int64(len(h.local))*16 + int64(len(h.servers))*64
+	return 2048 + int64(h.state.size())*16 + int64(len(h.local))*16 + int64(len(h.servers)+len(h.missing))*64
 }
 
 // setExtremities replaces the forward extremities.
@@ -173,6 +177,31 @@ func (h *head) setExtremities(evs []*Event) {
 	for _, ev := range evs {
 		h.topo = max(h.topo, ev.Topo)
 	}
+}
+
+// tips are the forward extremities as room/dag knows them.
+func (h *head) tips() []dag.Extremity {
+	tips := make([]dag.Extremity, len(h.extremities))
+	for i, ev := range h.extremities {
+		tips[i] = dag.Extremity{ID: ev.ID, Depth: ev.Depth}
+	}
+	return tips
+}
+
+// advance makes an accepted event part of the forward extremities. referenced: something accepted refers to it already.
+func (h *head) advance(ev *Event, referenced bool) {
+	known := map[id.EventID]*Event{ev.ID: ev}
+	for _, x := range h.extremities {
+		known[x.ID] = x
+	}
+	var next []*Event
+	for _, tip := range dag.Advance(h.tips(), ev.PDU, referenced) {
+		next = append(next, known[tip.ID])
+	}
+	if len(next) == 0 { // all that is new was referred to from events whose own place is behind: keep one
+		next = h.extremities
+	}
+	h.setExtremities(next)
 }
 
 // loadHead reads a room's head; nil for an unknown room.
@@ -186,7 +215,16 @@ func (e *Engine) loadHead(ctx context.Context, room id.RoomID) (*head, error) {
 		if h.servers, err = tx.ServerCounts(ctx, row.NID); err != nil {
 			return err
 		}
-		h.local, err = tx.JoinedOfServer(ctx, row.NID, e.cfg.Server)
+		if h.local, err = tx.JoinedOfServer(ctx, row.NID, e.cfg.Server); err != nil {
+			return err
+		}
+		missing, err := tx.Missing(ctx, row.NID)
+		for _, m := range missing {
+			if h.missing == nil {
+				h.missing = make(map[id.EventID]int64, len(missing))
+			}
+			h.missing[m.ID] = m.Topo
+		}
 		return err
 	})
 	if err == store.ErrNotFound {

@@ -277,3 +277,8 @@ func (tx *Tx) UserRoom(ctx context.Context, user id.UserID, room id.RoomID) (Use
 func (tx *Tx) SetUserRoomEvent(ctx context.Context, user id.UserID, room, ev int64) error {
 	return tx.Queue(ctx, `UPDATE user_room SET event_nid = $3 WHERE domain_id = $0 AND user_id = $1 AND room_nid = $2`, user, room, ev)
 }
+
+// UsersOfServer lists the users of a server with any membership of a room.
+func (tx *Tx) UsersOfServer(ctx context.Context, room int64, server id.ServerName) ([]id.UserID, error) {
+	return db.List[id.UserID](ctx, tx, `SELECT user_id FROM membership WHERE domain_id = $0 AND room_nid = $1 AND server = $2`, room, server)
+}
