@@ -163,7 +163,7 @@ func (s *Sender) load(ctx context.Context) error {
 func (s *Sender) loop(ctx context.Context) error {
 	timer := s.clock.NewTimer(0)
 	defer timer.Stop()
-	ready := streamSet(allStreams)
+	ready := allStreams
 	for {
 		for st := range stream(streams) {
 			for ready.has(st) {
@@ -196,6 +196,8 @@ func (s *Sender) loop(ctx context.Context) error {
 		case <-s.changed:
 			timer.Reset(s.tick())
 		case <-timer.C():
+			// Positions of things that are nobody's business but ours move the streams along as well.
+			ready = allStreams
 			s.saveCursor(ctx)
 			timer.Reset(s.tick())
 		}
