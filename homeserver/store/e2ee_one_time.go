@@ -85,9 +85,9 @@ func (tx *Tx) ClaimOneTimeKeys(ctx context.Context, algorithm string, owners []O
 	exhausted := false
 	err := db.Each(ctx, tx, `
 		UPDATE one_time_key SET taken = taken + 1
-		WHERE domain_id = $0 AND algorithm = $2 AND owner in($1) AND (owner, pos) IN (
-			SELECT owner, MIN(pos) FROM one_time_key
-			WHERE domain_id = $0 AND algorithm = $2 AND owner in($1) GROUP BY owner)
+		WHERE domain_id = $0 AND algorithm = $2 AND owner in($1) AND pos = (
+			SELECT MIN(o.pos) FROM one_time_key o
+			WHERE o.domain_id = $0 AND o.owner = one_time_key.owner AND o.algorithm = $2)
 		RETURNING owner, taken, total, keys`, []any{owners, algorithm},
 		func(row *db.Row) error {
 			var owner Owner
@@ -96,11 +96,11 @@ func (tx *Tx) ClaimOneTimeKeys(ctx context.Context, algorithm string, owners []O
 			if err := row.Scan(&owner, &taken, &total, &packed); err != nil {
 				return err
 			}
-			keys, err := unpackKeys(packed)
-			if err != nil || taken < 1 || taken > len(keys) {
-				return fmt.Errorf("claim a one-time key: %w", errors.Join(err, errPacked))
+			key, err := unpackKey(packed, taken-1)
+			if err != nil {
+				return fmt.Errorf("claim a one-time key: %w", err)
 			}
-			claimed[owner] = keys[taken-1]
+			claimed[owner] = key
 			exhausted = exhausted || taken == total
 			return nil
 		})
@@ -161,27 +161,45 @@ func packKeys(keys []OneTimeKey) []byte {
 	return b
 }
 
+// unpackKeys reads what packKeys wrote. The keys are slices of b.
 func unpackKeys(b []byte) ([]OneTimeKey, error) {
 	keys := make([]OneTimeKey, 0, bundleSize)
-	next := func() ([]byte, bool) {
-		n, size := binary.Uvarint(b)
-		if size <= 0 || n > uint64(len(b)-size) {
-			return nil, false
-		}
-		field := b[size : size+int(n)]
-		b = b[size+int(n):]
-		return field, true
-	}
 	for len(b) > 0 {
-		name, ok := next()
+		name, key, rest, ok := nextKey(b)
 		if !ok {
 			return nil, errPacked
 		}
-		key, ok := next()
-		if !ok {
-			return nil, errPacked
-		}
-		keys = append(keys, OneTimeKey{ID: string(name), JSON: key})
+		keys, b = append(keys, OneTimeKey{ID: string(name), JSON: key}), rest
 	}
 	return keys, nil
+}
+
+// unpackKey reads the nth of them only.
+func unpackKey(b []byte, n int) (OneTimeKey, error) {
+	for ; ; n-- {
+		name, key, rest, ok := nextKey(b)
+		if !ok || n < 0 {
+			return OneTimeKey{}, errPacked
+		}
+		if n == 0 {
+			return OneTimeKey{ID: string(name), JSON: key}, nil
+		}
+		b = rest
+	}
+}
+
+func nextKey(b []byte) (name, key, rest []byte, ok bool) {
+	if name, b, ok = nextField(b); !ok {
+		return nil, nil, nil, false
+	}
+	key, rest, ok = nextField(b)
+	return name, key, rest, ok
+}
+
+func nextField(b []byte) (field, rest []byte, ok bool) {
+	n, size := binary.Uvarint(b)
+	if size <= 0 || n > uint64(len(b)-size) {
+		return nil, nil, false
+	}
+	return b[size : size+int(n)], b[size+int(n):], true
 }
