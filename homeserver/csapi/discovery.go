@@ -100,23 +100,19 @@ var unstableFeatures = []struct {
 	by   endpoint.Endpoint
 }{
 	{"org.matrix.e2e_cross_signing", endpoint.UploadCrossSigningKeys},
-	{"org.matrix.label_based_filtering", endpoint.DefineFilter},
-	{"org.matrix.msc2285.stable", endpoint.PostReceipt},        // private read receipts
-	{"org.matrix.msc2432", endpoint.GetLocalAliases},           // room aliases
-	{"org.matrix.msc3026.busy_presence", endpoint.SetPresence}, //
+	{"org.matrix.msc2285.stable", endpoint.PostReceipt}, // private read receipts
+	{"org.matrix.msc2432", endpoint.GetLocalAliases},    // room aliases
 	{"org.matrix.msc3391", endpoint.DeleteAccountData},
 	{"org.matrix.msc3440.stable", endpoint.GetThreadRoots},
 	{"org.matrix.msc3771", endpoint.PostReceipt}, // threaded receipts
 	{"org.matrix.msc3773", endpoint.Sync},        // notifications per thread
 	{"org.matrix.msc3827.stable", endpoint.QueryPublicRooms},
-	{"org.matrix.msc3882", endpoint.GenerateLoginToken},
 	{"org.matrix.msc3916.stable", endpoint.GetContentAuthed},
 	{"org.matrix.msc3967", endpoint.UploadCrossSigningKeys},
 	{"org.matrix.msc3981", endpoint.GetRelatingEvents}, // recursive relations
 	{"org.matrix.msc4151.stable", endpoint.ReportRoom},
 	{"org.matrix.msc4222", endpoint.Sync}, // state_after
 	{"org.matrix.simplified_msc3575", endpoint.SlidingSync},
-	{"uk.tcpip.msc4133", endpoint.SetProfileField},
 	{"uk.tcpip.msc4133.stable", endpoint.SetProfileField},
 }
 
@@ -129,7 +125,7 @@ func (a *API) versions(context.Context, None) (versionsResponse, error) {
 	return versionsResponse{specVersions, a.features}, nil
 }
 
-// features are the unstable features that are there because their endpoint is.
+// unstable lists the unstable features by whether their endpoint is served.
 func (a *API) unstable() map[string]bool {
 	features := map[string]bool{}
 	for _, f := range unstableFeatures {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"konsil/homeserver/room"
+	"konsil/kit/db/dbtest"
 	"konsil/matrix/id"
 	"konsil/matrix/mxerr"
 )
@@ -108,7 +109,10 @@ func TestAccountDataAndTags(t *testing.T) {
 
 // A name that somebody uses in one room only is for that room's members, and the directory finds who may be known.
 func TestUserDirectory(t *testing.T) {
-	r := newRig(t)
+	dbtest.Each(t, func(t *testing.T, url string) { userDirectory(t, openRig(t, url)) })
+}
+
+func userDirectory(t *testing.T, r *rig) {
 	anna, bert, eve := r.register("user-1-anna"), r.register("user-2-bert"), r.register("user-3-eve")
 	r.must("PUT", v3+"/profile/"+string(anna.user)+"/displayname", anna.token, `{"displayname":"Alice Cooper"}`)
 	create := func(by person, req room.CreateRequest) id.RoomID {

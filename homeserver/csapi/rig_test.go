@@ -41,7 +41,13 @@ type change func(*account.Config, *csapi.Config)
 
 func newRig(t testing.TB, changes ...change) *rig {
 	t.Helper()
-	db, err := store.Open(t.Context(), store.Config{URL: dbtest.SQLite(t), Domain: 1})
+	return openRig(t, dbtest.SQLite(t), changes...)
+}
+
+// openRig is newRig on a database.
+func openRig(t testing.TB, url string, changes ...change) *rig {
+	t.Helper()
+	db, err := store.Open(t.Context(), store.Config{URL: url, Domain: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

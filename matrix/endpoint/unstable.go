@@ -8,7 +8,7 @@ var (
 	DeleteAccountDataPerRoom = Endpoint{"deleteAccountDataPerRoom", "DELETE", Token, []string{"/_matrix/client/unstable/org.matrix.msc3391/user/{userId}/rooms/{roomId}/account_data/{type}"}}
 
 	// MSC4186
-	SlidingSync = Endpoint{"slidingSync", "POST", Token, []string{"/_matrix/client/unstable/org.matrix.simplified_msc3575/sync", "/_matrix/client/v4/sync"}}
+	SlidingSync = Endpoint{"slidingSync", "POST", Token, []string{"/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"}}
 
 	// Synapse's administration API, as far as tools and test suites speak it.
 	SharedSecretNonce    = Endpoint{"sharedSecretNonce", "GET", None, []string{"/_synapse/admin/v1/register"}}
