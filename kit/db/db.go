@@ -80,8 +80,9 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 
 // Close waits for running transactions and closes the connections. Later calls get ErrClosed.
 func (d *DB) Close() error {
-	d.writer.close()
-	d.engine.close()
+	if d.writer.close() {
+		d.engine.close()
+	}
 	return nil
 }
 

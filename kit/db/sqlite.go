@@ -134,6 +134,9 @@ func (f *sqliteFile) close() {
 	for range cap(f.room) { // readers still at work
 		f.room <- struct{}{}
 	}
+	for range cap(f.room) { // those who wait for a place find it closed
+		<-f.room
+	}
 	f.release()
 }
 

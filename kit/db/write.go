@@ -139,14 +139,16 @@ func (w *writer) next() (heir *Pending, on bool) {
 	return nil, true
 }
 
-// close lets the queue run empty and refuses what comes later.
-func (w *writer) close() {
+// close lets the queue run empty and refuses what comes later. It says whether this was the first call.
+func (w *writer) close() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	first := !w.closed
 	w.closed = true
 	for w.busy {
 		w.idle.Wait()
 	}
+	return first
 }
 
 // lead runs one batch and passes the lead on: to a caller that waits, or else to a goroutine, which ends with the queue and
