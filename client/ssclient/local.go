@@ -1,6 +1,7 @@
 package ssclient
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +19,7 @@ func serveLocally(handler http.Handler, out *http.Request) (*http.Response, erro
 	if err != nil {
 		return nil, err
 	}
-	in := out.Clone(out.Context())
+	in := out.Clone(stranger{out.Context()})
 	in.URL, in.RequestURI = uri, out.URL.RequestURI()
 	in.Proto, in.ProtoMajor, in.ProtoMinor = "HTTP/1.1", 1, 1
 	in.RemoteAddr = "local"
@@ -53,6 +54,12 @@ func serveLocally(handler http.Handler, out *http.Request) (*http.Response, erro
 		Header: w.sent, Body: reader, ContentLength: -1, Request: out,
 	}, nil
 }
+
+// stranger is a context that ends with the caller's and knows nothing of it: what the caller's own request carries along
+// (its log line, for one) is none of the other domain's business.
+type stranger struct{ context.Context }
+
+func (stranger) Value(any) any { return nil }
 
 // localWriter is the handler's side of the pipe.
 type localWriter struct {
