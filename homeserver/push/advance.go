@@ -97,9 +97,6 @@ func (k *Keeper) step(ctx context.Context, after, upTo int64) error {
 	if err != nil {
 		return fmt.Errorf("read receipts to count: %w", err)
 	}
-	if err := k.learn(rules); err != nil {
-		return err
-	}
 	touched := make(map[id.RoomID]bool, 4)
 	for _, ev := range events {
 		touched[ev.RoomID] = true
@@ -110,24 +107,41 @@ func (k *Keeper) step(ctx context.Context, after, upTo int64) error {
 	if err := k.load(ctx, touched); err != nil {
 		return err
 	}
-	for len(events) > 0 || len(receipts) > 0 {
-		if len(receipts) == 0 || len(events) > 0 && events[0].Pos < receipts[0].Pos {
-			if err := k.count(ctx, events[0]); err != nil {
-				return fmt.Errorf("count event: %w", err)
-			}
-			if err := k.followUpgrade(ctx, events[0]); err != nil {
-				return fmt.Errorf("take push rules along: %w", err)
-			}
-			events = events[1:]
-			continue
-		}
-		if err := k.receive(ctx, receipts[0]); err != nil {
-			return fmt.Errorf("apply receipt: %w", err)
-		}
-		receipts = receipts[1:]
+	if err := k.inOrder(ctx, events, receipts, rules); err != nil {
+		return err
 	}
 	k.pos.Store(upTo)
 	return nil
+}
+
+// inOrder counts events, applies receipts and takes over changed rules, each at its place.
+func (k *Keeper) inOrder(ctx context.Context, events []*room.Event, receipts []store.Receipt, rules []store.UserPushRules) error {
+	for _, ev := range events {
+		for len(rules) > 0 && rules[0].Pos < ev.Pos {
+			if err := k.learn(rules[:1]); err != nil {
+				return err
+			}
+			rules = rules[1:]
+		}
+		for len(receipts) > 0 && receipts[0].Pos < ev.Pos {
+			if err := k.receive(ctx, receipts[0]); err != nil {
+				return fmt.Errorf("apply receipt: %w", err)
+			}
+			receipts = receipts[1:]
+		}
+		if err := k.count(ctx, ev); err != nil {
+			return fmt.Errorf("count event: %w", err)
+		}
+		if err := k.followUpgrade(ctx, ev); err != nil {
+			return fmt.Errorf("take push rules along: %w", err)
+		}
+	}
+	for _, r := range receipts {
+		if err := k.receive(ctx, r); err != nil {
+			return fmt.Errorf("apply receipt: %w", err)
+		}
+	}
+	return k.learn(rules)
 }
 
 // learn takes over changed rules of users who are in memory.

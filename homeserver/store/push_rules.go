@@ -30,10 +30,10 @@ func (tx *Tx) PushRulesOf(ctx context.Context, users []id.UserID) ([]UserPushRul
 		SELECT user_id, rules, pos FROM push_rules WHERE domain_id = $0 AND user_id in($1)`, users)
 }
 
-// PushRulesChanged lists those who changed their rules after one position, up to another.
+// PushRulesChanged lists those who changed their rules after one position, up to another, in that order.
 func (tx *Tx) PushRulesChanged(ctx context.Context, after, upTo int64) ([]UserPushRules, error) {
 	return tx.pushRules(ctx, `
-		SELECT user_id, rules, pos FROM push_rules WHERE domain_id = $0 AND pos > $1 AND pos <= $2`, after, upTo)
+		SELECT user_id, rules, pos FROM push_rules WHERE domain_id = $0 AND pos > $1 AND pos <= $2 ORDER BY pos`, after, upTo)
 }
 
 func (tx *Tx) pushRules(ctx context.Context, q string, args ...any) ([]UserPushRules, error) {
