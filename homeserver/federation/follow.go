@@ -259,9 +259,10 @@ func (s *Sender) followEvents(ctx context.Context, out *dispatch, after, upTo in
 	if err != nil {
 		return 0, false, fmt.Errorf("read events to send: %w", err)
 	}
+	seen := audiences{}
 	for _, ev := range events {
 		last = ev.Pos
-		if err := s.address(ctx, out, ev); err != nil {
+		if err := s.address(ctx, out, ev, seen); err != nil {
 			return 0, false, err
 		}
 	}
@@ -269,7 +270,7 @@ func (s *Sender) followEvents(ctx context.Context, out *dispatch, after, upTo in
 }
 
 // address finds out who has to hear of an event.
-func (s *Sender) address(ctx context.Context, out *dispatch, ev *room.Event) error {
+func (s *Sender) address(ctx context.Context, out *dispatch, ev *room.Event, seen audiences) error {
 	ours := ev.Sender.Server() == s.server
 	s.mu.Lock()
 	relay := s.relays[ev.ID]
@@ -290,7 +291,7 @@ func (s *Sender) address(ctx context.Context, out *dispatch, ev *room.Event) err
 	if silent || ev.Status != store.Accepted {
 		return nil
 	}
-	servers, err := s.rooms.JoinedServers(ctx, ev.RoomID)
+	servers, err := s.audience(ctx, ev, seen)
 	if err != nil {
 		return fmt.Errorf("servers of a room: %w", err)
 	}
@@ -314,4 +315,64 @@ func (s *Sender) address(ctx context.Context, out *dispatch, ev *room.Event) err
 		out.items = append(out.items, a)
 	}
 	return nil
+}
+
+// audiences are the servers of the rooms in one batch of events.
+type audiences map[id.RoomID]*audience
+
+type audience struct {
+	servers []id.ServerName // in the room now
+	moved   bool            // members of other servers came or went since the room's first event of the batch
+}
+
+// audience is the servers that were in the room once the event was in. A server that joined later must not get it: the
+// history before its join may not be for it to see. Usually nobody came or went since, which costs no look into the store.
+func (s *Sender) audience(ctx context.Context, ev *room.Event, seen audiences) ([]id.ServerName, error) {
+	a := seen[ev.RoomID]
+	if a == nil {
+		servers, err := s.rooms.JoinedServers(ctx, ev.RoomID)
+		if err != nil {
+			return nil, err
+		}
+		a = &audience{servers: servers}
+		if a.moved, err = s.moved(ctx, ev); err != nil {
+			return nil, err
+		}
+		seen[ev.RoomID] = a
+	}
+	if !a.moved {
+		return a.servers, nil
+	}
+	members, err := s.rooms.Members(ctx, ev.RoomID, ev.Pos, event.Join, "")
+	if err != nil {
+		return nil, err
+	}
+	var servers []id.ServerName
+	for _, m := range members {
+		if user, err := id.ParseUserID(*m.StateKey); err == nil && !contains(servers, user.Server()) {
+			servers = append(servers, user.Server())
+		}
+	}
+	return servers, nil
+}
+
+// moved reports whether members of other servers changed after the event.
+func (s *Sender) moved(ctx context.Context, ev *room.Event) (bool, error) {
+	info, err := s.rooms.Room(ctx, ev.RoomID)
+	if err != nil || info.LastPos <= ev.Pos {
+		return false, err
+	}
+	changes, err := s.rooms.StateChanges(ctx, ev.RoomID, ev.Pos, s.store.Position())
+	if err != nil {
+		return false, err
+	}
+	for _, change := range changes {
+		if change.Type != event.TypeMember {
+			continue
+		}
+		if user, err := id.ParseUserID(*change.StateKey); err == nil && user.Server() != s.server {
+			return true, nil
+		}
+	}
+	return false, nil
 }

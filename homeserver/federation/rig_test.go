@@ -361,6 +361,8 @@ type guest struct {
 	me      id.UserID
 	state   map[id.Slot]*event.PDU
 	tip     *event.PDU
+
+	elsewhere id.EventID // an event of another room
 }
 
 // joins lets the stranger's user into a room of d.
@@ -456,4 +458,13 @@ func answered(err error) *ssclient.Error {
 	var e *ssclient.Error
 	errors.As(err, &e)
 	return e
+}
+
+// missingFrom asks for what lies between what the guest has and an event.
+func missingFrom(g *guest, latest id.EventID) ssclient.MissingEvents {
+	return ssclient.MissingEvents{Limit: 20, Earliest: []id.EventID{g.tip.ID}, Latest: []id.EventID{latest}}
+}
+
+func joinOf(user id.UserID, roomID id.RoomID, via ...id.ServerName) federation.JoinRequest {
+	return federation.JoinRequest{User: user, Room: roomID, Via: via}
 }
