@@ -4,57 +4,32 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
-	"konsil/homeserver/room/auth"
 	"konsil/homeserver/store"
+	"konsil/matrix/canonical"
 	"konsil/matrix/event"
 	"konsil/matrix/id"
 	"konsil/matrix/mxerr"
 )
 
-const typeCanonicalAlias = "m.room.canonical_alias"
-
-// CreateAlias points an alias of this domain to a room. Who makes it need not be in the room, but the room must be known here.
-// CS v1.16 #put_matrixclientv3directoryroomroomalias
+// CreateAlias points an alias of this domain to a room. CS v1.16 #put_matrixclientv3directoryroomroomalias
 func (e *Engine) CreateAlias(ctx context.Context, user id.UserID, alias id.RoomAlias, room id.RoomID) error {
-	if _, err := e.knownHead(ctx, room); err != nil {
-		return err
+	if alias.Server() != e.cfg.Server {
+		return mxerr.InvalidParam("The alias is of another server")
 	}
 	return e.store.Write(ctx, func(tx *store.Tx) error {
-		made, err := tx.InsertAlias(ctx, store.AliasRow{Alias: alias, Room: room, Creator: user, TS: e.now()})
-		if err == nil && !made {
-			return mxerr.New(409, mxerr.CodeUnknown, "Room alias %s exists already", alias)
+		free, err := tx.InsertAlias(ctx, store.AliasRow{Alias: alias, Room: room, Creator: user, TS: e.now()})
+		if err == nil && !free {
+			err = mxerr.New(409, mxerr.CodeUnknown, "The alias is taken")
 		}
 		return err
 	})
 }
 
-// DeleteAlias takes an alias away; allowed to who made it, to those who may send m.room.canonical_alias, and to admins. The
-// canonical alias event is cleaned if the user may. CS v1.16 #delete_matrixclientv3directoryroomroomalias
-func (e *Engine) DeleteAlias(ctx context.Context, user id.UserID, alias id.RoomAlias, admin bool) error {
-	row, err := e.alias(ctx, alias)
-	if err != nil {
-		return err
-	}
-	moderator, err := e.mayChange(ctx, row.Room, user, typeCanonicalAlias)
-	if err != nil {
-		return err
-	}
-	if row.Creator != user && !moderator && !admin {
-		return mxerr.Forbidden("You may not delete this alias")
-	}
-	err = e.store.Write(ctx, func(tx *store.Tx) error {
-		_, err := tx.DeleteAlias(ctx, alias)
-		return err
-	})
-	if err != nil || !moderator {
-		return err
-	}
-	return e.dropCanonicalAlias(ctx, user, alias, row.Room)
-}
+var errUnknownAlias error = mxerr.NotFound("Room alias not found")
 
 func (e *Engine) alias(ctx context.Context, alias id.RoomAlias) (row store.AliasRow, err error) {
 	err = e.store.ReadOne(ctx, func(tx *store.Tx) (err error) {
@@ -62,122 +37,141 @@ func (e *Engine) alias(ctx context.Context, alias id.RoomAlias) (row store.Alias
 		return err
 	})
 	if errors.Is(err, store.ErrNotFound) {
-		return row, mxerr.NotFound("Room alias %s not found", alias)
+		err = errUnknownAlias
 	}
 	return row, err
 }
 
-// mayChange says whether a user is in the room and has the power for a type of state.
-func (e *Engine) mayChange(ctx context.Context, room id.RoomID, user id.UserID, eventType string) (bool, error) {
+// DeleteAlias takes an alias away. Allowed to who made it, to those who may send m.room.canonical_alias, and to admins. The room's
+// canonical alias event stops naming it. CS v1.16 #delete_matrixclientv3directoryroomroomalias
+func (e *Engine) DeleteAlias(ctx context.Context, user id.UserID, alias id.RoomAlias, admin bool) error {
+	row, err := e.alias(ctx, alias)
+	if err != nil {
+		return err
+	}
+	if row.Creator != user && !admin {
+		if ok, err := e.maySetState(ctx, user, row.Room, event.TypeCanonicalAlias); err != nil {
+			return err
+		} else if !ok {
+			return mxerr.Forbidden("You may not delete the alias")
+		}
+	}
+	err = e.store.Write(ctx, func(tx *store.Tx) error {
+		_, err := tx.DeleteAlias(ctx, alias)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return e.cleanCanonicalAlias(ctx, user, row.Room, alias)
+}
+
+// maySetState reports whether a user is joined and has the level for a state event.
+func (e *Engine) maySetState(ctx context.Context, user id.UserID, room id.RoomID, typ string) (bool, error) {
 	h, err := e.head(ctx, room)
-	if err != nil || h == nil || h.create == nil {
+	if err != nil || h == nil || h.snap.nid == 0 {
 		return false, err
 	}
-	membership, err := e.Membership(ctx, room, user)
-	if err != nil || membership != event.Join {
+	m, err := e.Membership(ctx, room, user)
+	if err != nil || m != event.Join {
 		return false, err
 	}
 	levels := h.levels()
-	return levels.UserLevel(user) >= levels.StateLevel(eventType), nil
+	return levels != nil && levels.UserLevel(user) >= levels.StateLevel(typ), nil
 }
 
-// dropCanonicalAlias takes a deleted alias out of the room's own list of aliases.
-func (e *Engine) dropCanonicalAlias(ctx context.Context, user id.UserID, alias id.RoomAlias, room id.RoomID) error {
-	held, err := e.StateEvent(ctx, room, typeCanonicalAlias, "")
-	if err != nil || held == nil {
+// cleanCanonicalAlias sends the canonical alias event without an alias, as far as the user may.
+func (e *Engine) cleanCanonicalAlias(ctx context.Context, user id.UserID, room id.RoomID, alias id.RoomAlias) error {
+	ev, err := e.StateEvent(ctx, room, event.TypeCanonicalAlias, "")
+	if err != nil || ev == nil {
+		if errors.Is(err, ErrUnknownRoom) {
+			err = nil
+		}
 		return err
 	}
-	fields := map[string]json.RawMessage{}
-	var named struct {
-		Alias string   `json:"alias"`
-		Alt   []string `json:"alt_aliases"`
+	content := map[string]json.RawMessage{}
+	if err := json.Unmarshal(ev.Content, &content); err != nil {
+		return nil //nolint:nilerr // nothing there to clean
 	}
-	if json.Unmarshal(held.Content, &fields) != nil || json.Unmarshal(held.Content, &named) != nil {
-		return nil // what cannot be read names nothing
-	}
-	changed := named.Alias == string(alias)
-	if changed {
-		delete(fields, "alias")
-	}
-	kept := []string{}
-	for _, alt := range named.Alt {
-		if alt != string(alias) {
-			kept = append(kept, alt)
-		}
-	}
-	if len(kept) < len(named.Alt) {
+	changed := false
+	if s, _ := canonical.String(content["alias"]); s == string(alias) {
+		delete(content, "alias")
 		changed = true
-		if fields["alt_aliases"], err = json.Marshal(kept); err != nil {
+	}
+	var alt []string
+	if json.Unmarshal(content["alt_aliases"], &alt) == nil && slices.Contains(alt, string(alias)) {
+		kept, err := json.Marshal(slices.DeleteFunc(alt, func(s string) bool { return s == string(alias) }))
+		if err != nil {
 			return err
 		}
+		content["alt_aliases"] = kept
+		changed = true
 	}
 	if !changed {
 		return nil
 	}
-	content, err := json.Marshal(fields)
+	raw, err := json.Marshal(content)
 	if err != nil {
 		return err
 	}
 	key := ""
-	_, err = e.Send(ctx, Draft{Room: room, Sender: user, Type: typeCanonicalAlias, StateKey: &key, Content: content})
+	_, err = e.Send(ctx, Draft{Room: room, Sender: user, Type: event.TypeCanonicalAlias, StateKey: &key, Content: raw})
+	if _, refused := mxerr.As(err); refused {
+		return nil // the alias is gone all the same
+	}
 	return err
 }
 
-// ResolveAlias finds the room of an alias of this domain, and servers to join through, the likeliest first.
+// ResolveAlias finds the room of an alias of this domain, and servers to join through.
 func (e *Engine) ResolveAlias(ctx context.Context, alias id.RoomAlias) (id.RoomID, []id.ServerName, error) {
 	row, err := e.alias(ctx, alias)
 	if err != nil {
 		return "", nil, err
 	}
 	servers, err := e.JoinedServers(ctx, row.Room)
-	if errors.Is(err, ErrUnknownRoom) {
-		err = nil
+	if err != nil && !errors.Is(err, ErrUnknownRoom) {
+		return "", nil, err
 	}
-	for i, s := range servers {
-		if s == e.cfg.Server && i > 0 { // we know the alias, so we are asked first
-			copy(servers[1:i+1], servers[:i])
-			servers[0] = s
-		}
+	if i := slices.Index(servers, e.cfg.Server); i > 0 { // we are the likeliest to be there
+		servers = slices.Insert(slices.Delete(servers, i, i+1), 0, e.cfg.Server)
 	}
-	if len(servers) == 0 {
-		servers = []id.ServerName{e.cfg.Server}
-	}
-	return row.Room, servers, err
+	return row.Room, servers, nil
 }
 
-// AliasesOf lists the aliases of this domain for a room, for its members, and for everybody where its history is world
-// readable. CS v1.16 #get_matrixclientv3roomsroomidaliases
+// AliasesOf lists the aliases of this domain for a room, for those who may see it. CS v1.16 #get_matrixclientv3roomsroomidaliases
 func (e *Engine) AliasesOf(ctx context.Context, user id.UserID, room id.RoomID) ([]id.RoomAlias, error) {
-	h, err := e.knownHead(ctx, room)
+	h, err := e.head(ctx, room)
 	if err != nil {
 		return nil, err
 	}
-	membership, err := e.Membership(ctx, room, user)
-	if err != nil {
-		return nil, err
+	if h == nil || h.snap.nid == 0 {
+		return nil, errNotMember
 	}
-	if membership != event.Join && h.history() != auth.VisibleWorldReadable {
-		return nil, mxerr.Forbidden("You are not in this room")
+	if m, err := e.Membership(ctx, room, user); err != nil {
+		return nil, err
+	} else if m != event.Join && h.history().String() != "world_readable" {
+		return nil, errNotMember
 	}
 	return readList(ctx, e, func(tx *store.Tx) ([]id.RoomAlias, error) { return tx.AliasesOf(ctx, room) })
 }
 
-// SetPublished lists a room in the directory, or takes it out: what those may do who may change its canonical alias.
+// SetPublished lists a room in the directory, or takes it out: by those who may send m.room.canonical_alias, and admins.
+// CS v1.16 #put_matrixclientv3directorylistroomroomid
 func (e *Engine) SetPublished(ctx context.Context, user id.UserID, room id.RoomID, published, admin bool) error {
 	if _, err := e.knownHead(ctx, room); err != nil {
 		return err
 	}
-	allowed, err := e.mayChange(ctx, room, user, typeCanonicalAlias)
-	if err != nil {
-		return err
-	}
-	if !allowed && !admin {
-		return mxerr.Forbidden("You may not change whether this room is listed")
+	if !admin {
+		if ok, err := e.maySetState(ctx, user, room, event.TypeCanonicalAlias); err != nil {
+			return err
+		} else if !ok {
+			return mxerr.Forbidden("You may not publish the room")
+		}
 	}
 	return e.store.Write(ctx, func(tx *store.Tx) error { return tx.SetPublished(ctx, room, published) })
 }
 
-// Published reports whether a room is listed in the directory; ErrUnknownRoom.
+// Published reports whether a room is listed; ErrUnknownRoom.
 func (e *Engine) Published(ctx context.Context, room id.RoomID) (bool, error) {
 	var row store.RoomRow
 	err := e.store.ReadOne(ctx, func(tx *store.Tx) (err error) {
@@ -192,9 +186,9 @@ func (e *Engine) Published(ctx context.Context, room id.RoomID) (bool, error) {
 
 // PublicRoomsRequest is a page of the directory.
 type PublicRoomsRequest struct {
-	Limit     int
-	Since     string    // next_batch or prev_batch of an earlier page
-	Search    string    // in name, topic and alias
+	Limit     int    // 0: all
+	Since     string // next_batch or prev_batch of a page
+	Search    string
 	RoomTypes []*string // nil entry: rooms without type; nil slice: all
 }
 
@@ -206,105 +200,90 @@ type PublicRoomsPage struct {
 	Total int       `json:"total_room_count_estimate"`
 }
 
-// PublicRooms reads the directory of this domain, largest rooms first. A token is a number of rooms to skip: the directory
-// is small, and a page that shifts by a room in between does no harm. CS v1.16 #get_matrixclientv3publicrooms
+// PublicRooms reads the directory of this domain, largest rooms first. CS v1.16 #get_matrixclientv3publicrooms
 func (e *Engine) PublicRooms(ctx context.Context, r PublicRoomsRequest) (PublicRoomsPage, error) {
-	skip, err := parseSkip(r.Since)
-	if err != nil {
-		return PublicRoomsPage{}, err
-	}
-	rows, err := readList(ctx, e, func(tx *store.Tx) ([]store.RoomRow, error) { return tx.PublishedRooms(ctx) })
-	if err != nil {
-		return PublicRoomsPage{}, err
-	}
-	all, err := e.summaries(ctx, rows)
-	if err != nil {
-		return PublicRoomsPage{}, err
-	}
-	matching := make([]Summary, 0, len(all))
-	for _, s := range all {
-		if s.matches(r.Search) && s.hasType(r.RoomTypes) {
-			matching = append(matching, s)
+	skip := 0
+	if r.Since != "" {
+		n, err := strconv.Atoi(r.Since)
+		if err != nil || n < 0 {
+			return PublicRoomsPage{}, mxerr.InvalidParam("The token is not valid")
 		}
+		skip = n
 	}
-	page := PublicRoomsPage{Total: len(matching)}
-	from := min(skip, len(matching))
-	to := min(from+max(r.Limit, 0), len(matching))
-	page.Chunk = matching[from:to]
-	if to < len(matching) {
-		page.Next = "p" + strconv.Itoa(to)
+	rooms, err := readList(ctx, e, func(tx *store.Tx) ([]store.RoomRow, error) { return tx.PublishedRooms(ctx) })
+	if err != nil {
+		return PublicRoomsPage{}, err
 	}
-	if from > 0 {
-		page.Prev = "p" + strconv.Itoa(max(from-r.Limit, 0))
+	all, err := e.summaries(ctx, rooms)
+	if err != nil {
+		return PublicRoomsPage{}, err
+	}
+	term := strings.ToLower(r.Search)
+	all = slices.DeleteFunc(all, func(s Summary) bool { return !s.matches(term) || !s.ofType(r.RoomTypes) })
+	page := PublicRoomsPage{Chunk: []Summary{}, Total: len(all)}
+	if skip >= len(all) {
+		return page, nil
+	}
+	end := len(all)
+	if r.Limit > 0 {
+		end = min(skip+r.Limit, len(all))
+	}
+	page.Chunk = all[skip:end]
+	if end < len(all) {
+		page.Next = strconv.Itoa(end)
+	}
+	if skip > 0 {
+		page.Prev = strconv.Itoa(max(skip-r.Limit, 0))
 	}
 	return page, nil
 }
 
-func parseSkip(token string) (int, error) {
-	if token == "" {
-		return 0, nil
-	}
-	skip, err := strconv.Atoi(strings.TrimPrefix(token, "p"))
-	if err != nil || skip < 0 || !strings.HasPrefix(token, "p") {
-		return 0, mxerr.InvalidParam("Invalid value for since")
-	}
-	return skip, nil
-}
-
-// matches searches without regard to case, in what is shown of a room.
+// matches reports whether a lower-case term stands in name, topic or alias.
 func (s *Summary) matches(term string) bool {
-	if term == "" {
+	return term == "" || strings.Contains(strings.ToLower(s.Name), term) || strings.Contains(strings.ToLower(s.Topic), term) ||
+		strings.Contains(strings.ToLower(string(s.CanonicalAlias)), term)
+}
+
+func (s *Summary) ofType(types []*string) bool {
+	if types == nil {
 		return true
 	}
-	term = strings.ToLower(term)
-	for _, text := range []string{s.Name, s.Topic, string(s.CanonicalAlias)} {
-		if strings.Contains(strings.ToLower(text), term) {
-			return true
+	return slices.ContainsFunc(types, func(t *string) bool { return t == nil && s.RoomType == "" || t != nil && *t == s.RoomType && *t != "" })
+}
+
+// UserHit is a row of the user directory.
+type UserHit struct {
+	User        id.UserID `json:"user_id"`
+	DisplayName string    `json:"display_name,omitempty"`
+	AvatarURL   string    `json:"avatar_url,omitempty"`
+}
+
+// SearchUsers finds users who share a room with user, or are in a published one, by name or ID; more says that there were more.
+// Names are those of member events: who looks for local users' profiles asks the accounts as well.
+// CS v1.16 #post_matrixclientv3user_directorysearch
+func (e *Engine) SearchUsers(ctx context.Context, user id.UserID, term string, limit int) (hits []UserHit, more bool, err error) {
+	limit = min(max(limit, 1), 100)
+	err = e.store.Read(ctx, func(tx *store.Tx) error {
+		rooms, err := tx.PublishedRooms(ctx)
+		if err != nil {
+			return err
 		}
-	}
-	return false
-}
-
-func (s *Summary) hasType(wanted []*string) bool {
-	if wanted == nil {
-		return true
-	}
-	for _, w := range wanted {
-		if w == nil && s.RoomType == "" || w != nil && *w == s.RoomType {
-			return true
+		public := make([]int64, len(rooms))
+		for i, r := range rooms {
+			public[i] = r.NID
 		}
-	}
-	return false
-}
-
-// summaryTypes are the pieces of state a Summary is made of.
-var summaryTypes = []string{
-	event.TypeCreate, "m.room.name", "m.room.topic", typeCanonicalAlias, "m.room.avatar",
-	event.TypeJoinRules, event.TypeHistoryVisibility, "m.room.guest_access", "m.room.encryption",
-}
-
-// summaries reads what is told of rooms, all of them with one query.
-func (e *Engine) summaries(ctx context.Context, rows []store.RoomRow) ([]Summary, error) {
-	if len(rows) == 0 {
-		return nil, nil
-	}
-	at := make(map[id.RoomID]int, len(rows))
-	nids := make([]int64, len(rows))
-	all := make([]summaryParts, len(rows))
-	for i, r := range rows {
-		at[r.ID], nids[i] = i, r.NID
-		all[i].Room, all[i].JoinedMembers = r.ID, int(r.Joined)
-	}
-	evs, err := e.readEvents(ctx, func(tx *store.Tx) ([]store.EventRow, error) { return tx.CurrentStateOfTypes(ctx, nids, summaryTypes) })
-	if err != nil {
-		return nil, fmt.Errorf("read room summaries: %w", err)
-	}
-	for _, ev := range evs {
-		all[at[ev.RoomID]].add(ev)
-	}
-	list := make([]Summary, len(all))
-	for i := range all {
-		list[i] = all[i].Summary
-	}
-	return list, nil
+		rows, err := tx.SearchMembers(ctx, user, public, strings.ToLower(term), limit+1)
+		if err != nil {
+			return err
+		}
+		if more = len(rows) > limit; more {
+			rows = rows[:limit]
+		}
+		hits = make([]UserHit, len(rows))
+		for i, r := range rows {
+			hits[i] = UserHit{r.User, r.DisplayName, r.AvatarURL}
+		}
+		return nil
+	})
+	return hits, more, err
 }

@@ -1,9 +1,7 @@
 package room
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"slices"
 
 	"konsil/homeserver/room/auth"
@@ -37,147 +35,88 @@ type SummaryDetail struct {
 	Membership   string      // of the asking user, "" for none
 }
 
-// summaryParts gathers a summary from state events. What is of the wrong type is as good as missing (A32).
-type summaryParts struct {
-	Summary
-	encryption string
-	rules      auth.JoinRules
+var summaryTypes = []string{
+	event.TypeCreate, event.TypeName, event.TypeTopic, event.TypeCanonicalAlias, event.TypeAvatar, event.TypeHistoryVisibility,
+	event.TypeGuestAccess, event.TypeJoinRules, event.TypeEncryption,
 }
 
-func (s *summaryParts) add(ev *Event) {
-	text := func(field string) string {
-		v, _ := canonical.GetString(ev.Content, field)
+// summaries reads summaries of many rooms at once, in their order.
+func (e *Engine) summaries(ctx context.Context, rooms []store.RoomRow) ([]Summary, error) {
+	nids := make([]int64, len(rooms))
+	index := make(map[int64]int, len(rooms))
+	list := make([]Summary, len(rooms))
+	for i, r := range rooms {
+		nids[i], index[r.NID] = r.NID, i
+		list[i] = Summary{Room: r.ID, JoinedMembers: int(r.Joined), JoinRule: "invite"}
+	}
+	evs, err := e.readEvents(ctx, func(tx *store.Tx) ([]store.EventRow, error) {
+		return tx.CurrentStateOfTypes(ctx, nids, summaryTypes)
+	})
+	for _, ev := range evs {
+		list[index[ev.RoomNID]].take(ev)
+	}
+	return list, err
+}
+
+// take reads what one state event says. Values of wrong types count as missing. A32
+func (s *Summary) take(ev *Event) {
+	text := func(key string) string {
+		v, _ := canonical.GetString(ev.Content, key)
 		return v
 	}
 	switch ev.Type {
 	case event.TypeCreate:
 		s.RoomType = text("type")
-	case "m.room.name":
+	case event.TypeName:
 		s.Name = text("name")
-	case "m.room.topic":
+	case event.TypeTopic:
 		s.Topic = text("topic")
-	case typeCanonicalAlias:
+	case event.TypeCanonicalAlias:
 		if alias, err := id.ParseRoomAlias(text("alias")); err == nil {
 			s.CanonicalAlias = alias
 		}
-	case "m.room.avatar":
+	case event.TypeAvatar:
 		s.AvatarURL = text("url")
-	case event.TypeJoinRules:
-		s.rules = auth.ParseJoinRules(ev.Content)
-		s.JoinRule = text("join_rule")
 	case event.TypeHistoryVisibility:
 		s.WorldReadable = auth.ParseHistoryVisibility(ev.Content) == auth.VisibleWorldReadable
-	case "m.room.guest_access":
+	case event.TypeGuestAccess:
 		s.GuestCanJoin = text("guest_access") == "can_join"
-	case "m.room.encryption":
-		s.encryption = text("algorithm")
+	case event.TypeJoinRules:
+		s.JoinRule = string(auth.ParseJoinRules(ev.Content).Rule)
 	}
 }
 
-// SummaryForUser is what the user may know of a room we are in; ErrUnknownRoom if it is hidden from them. CS v1.16 #spaces
-func (e *Engine) SummaryForUser(ctx context.Context, user id.UserID, room id.RoomID) (SummaryDetail, error) {
-	h, err := e.localHead(ctx, room)
-	if err != nil {
-		return SummaryDetail{}, err
-	}
-	detail, parts, err := e.detail(ctx, h)
-	if err != nil {
-		return SummaryDetail{}, err
-	}
-	if user != "" {
-		if detail.Membership, err = e.Membership(ctx, room, user); err != nil {
-			return SummaryDetail{}, err
-		}
-	}
-	if parts.open() || detail.Membership == event.Join || detail.Membership == event.Invite {
-		return detail, nil
-	}
-	for _, allowed := range parts.rules.Allow {
-		membership, err := e.Membership(ctx, allowed, user)
-		if err != nil {
-			return SummaryDetail{}, err
-		}
-		if membership == event.Join {
-			return detail, nil
-		}
-	}
-	return SummaryDetail{}, ErrUnknownRoom
-}
-
-// SummaryForServer is the same for some user of that server. SS v1.16 #get_matrixfederationv1hierarchyroomid
-func (e *Engine) SummaryForServer(ctx context.Context, server id.ServerName, room id.RoomID) (SummaryDetail, error) {
-	h, err := e.localHead(ctx, room)
-	if err != nil {
-		return SummaryDetail{}, err
-	}
-	if !h.allows(server) {
-		return SummaryDetail{}, ErrUnknownRoom
-	}
-	detail, parts, err := e.detail(ctx, h)
-	if err != nil {
-		return SummaryDetail{}, err
-	}
-	if parts.open() || h.servers[server] > 0 {
-		return detail, nil
-	}
-	for _, allowed := range parts.rules.Allow {
-		inside, err := e.ServerInRoom(ctx, allowed, server)
-		if err != nil {
-			return SummaryDetail{}, err
-		}
-		if inside {
-			return detail, nil
-		}
-	}
-	invited, err := e.serverInvited(ctx, h, server)
-	if err != nil || !invited {
-		return SummaryDetail{}, cmp.Or(err, ErrUnknownRoom)
-	}
-	return detail, nil
-}
-
-func (e *Engine) serverInvited(ctx context.Context, h *head, server id.ServerName) (bool, error) {
-	rows, err := e.memberRows(ctx, h.nid, store.Invited)
-	return slices.ContainsFunc(rows, func(r store.MemberRow) bool { return r.User.Server() == server }), err
-}
-
-// localHead is the head of a room that a local user is in: of others our knowledge may be old.
-func (e *Engine) localHead(ctx context.Context, room id.RoomID) (*head, error) {
-	h, err := e.knownHead(ctx, room)
-	if err == nil && !h.here() {
-		return nil, ErrUnknownRoom
-	}
-	return h, err
-}
-
-// open reports whether everybody may know of the room.
-func (s *summaryParts) open() bool {
-	return s.WorldReadable || s.rules.Rule == auth.RulePublic || s.rules.Rule.Knockable()
-}
-
-func (e *Engine) detail(ctx context.Context, h *head) (SummaryDetail, *summaryParts, error) {
+// detail reads all that may be told of a room.
+func (e *Engine) detail(ctx context.Context, h *head) (SummaryDetail, error) {
 	slots := make([]id.Slot, len(summaryTypes))
-	for i, t := range summaryTypes {
-		slots[i].Type = t
+	for i, typ := range summaryTypes {
+		slots[i] = id.Slot{Type: typ}
 	}
 	evs, err := e.pick(ctx, h.state, slots)
 	if err != nil {
-		return SummaryDetail{}, nil, err
+		return SummaryDetail{}, err
 	}
-	parts := &summaryParts{Summary: Summary{Room: h.room, JoinedMembers: int(h.joined)}, rules: auth.JoinRules{Rule: auth.RuleInvite}}
+	d := SummaryDetail{Summary: Summary{Room: h.room, JoinedMembers: int(h.joined), JoinRule: "invite"}, Version: h.version.ID}
 	for _, ev := range evs {
-		parts.add(ev)
+		d.take(ev)
+		switch ev.Type {
+		case event.TypeEncryption:
+			d.Encryption, _ = canonical.GetString(ev.Content, "algorithm")
+		case event.TypeJoinRules:
+			if rules := auth.ParseJoinRules(ev.Content); rules.Rule.Restricted() {
+				d.AllowedRooms = rules.Allow
+			}
+		}
 	}
-	detail := SummaryDetail{Summary: parts.Summary, Version: h.version.ID, Encryption: parts.encryption, AllowedRooms: parts.rules.Allow}
-	if parts.RoomType == "m.space" {
-		detail.Children, err = e.spaceChildren(ctx, h)
+	if d.RoomType == "m.space" {
+		d.Children, err = e.spaceChildren(ctx, h)
 	}
-	return detail, parts, err
+	return d, err
 }
 
-// spaceChildren reads the children of a space in their order. CS v1.16 #ordering-of-children-within-a-space
+// spaceChildren reads the children of a space, sorted as clients show them. CS v1.16 #ordering-of-children-within-a-space
 func (e *Engine) spaceChildren(ctx context.Context, h *head) ([]*Event, error) {
-	nids, err := readList(ctx, e, func(tx *store.Tx) ([]int64, error) { return tx.CurrentStateAllOfType(ctx, h.nid, "m.space.child") })
+	nids, err := readList(ctx, e, func(tx *store.Tx) ([]int64, error) { return tx.CurrentStateAllOfType(ctx, h.nid, event.TypeSpaceChild) })
 	if err != nil {
 		return nil, err
 	}
@@ -185,46 +124,116 @@ func (e *Engine) spaceChildren(ctx context.Context, h *head) ([]*Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	order := map[*Event]string{}
-	children := evs[:0:0]
-	for _, ev := range evs {
-		var content struct {
-			Via   []string `json:"via"`
-			Order string   `json:"order"`
-		}
-		// A wrongly typed field leaves the others: only via decides whether there is a child.
-		_ = json.Unmarshal(ev.Content, &content)
-		if len(content.Via) == 0 {
-			continue
-		}
-		if validOrder(content.Order) {
-			order[ev] = content.Order
-		}
-		children = append(children, ev)
-	}
-	slices.SortFunc(children, func(a, b *Event) int {
-		x, named := order[a]
-		y, alsoNamed := order[b]
-		switch {
-		case named != alsoNamed && named:
-			return -1
-		case named != alsoNamed:
-			return 1
-		}
-		return cmp.Or(cmp.Compare(x, y), cmp.Compare(a.OriginServerTS, b.OriginServerTS), cmp.Compare(*a.StateKey, *b.StateKey))
-	})
-	return children, nil
+	evs = slices.DeleteFunc(evs, func(ev *Event) bool { return !hasVia(ev) })
+	slices.SortStableFunc(evs, compareChildren)
+	return evs, nil
 }
 
-// validOrder: up to 50 characters from space to tilde. CS v1.16 #mspacechild
-func validOrder(order string) bool {
-	if order == "" || len(order) > 50 {
-		return false
+// hasVia reports whether a child event is in force: with a list of servers. CS v1.16 #mspacechild
+func hasVia(ev *Event) bool {
+	via, ok := canonical.Get(ev.Content, "via")
+	some := false
+	return ok && canonical.Array(via, func([]byte) error { some = true; return nil }) == nil && some
+}
+
+func compareChildren(a, b *Event) int {
+	x, y := childOrder(a), childOrder(b)
+	switch {
+	case x != "" && y == "":
+		return -1
+	case x == "" && y != "":
+		return 1
+	case x != y:
+		return compare(x, y)
+	case a.OriginServerTS != b.OriginServerTS:
+		return int(min(max(a.OriginServerTS-b.OriginServerTS, -1), 1))
 	}
-	for i := range len(order) {
-		if order[i] < 0x20 || order[i] > 0x7E {
-			return false
+	return compare(*a.StateKey, *b.StateKey)
+}
+
+// childOrder is the order field: printable ASCII, up to 50 characters.
+func childOrder(ev *Event) string {
+	s, _ := canonical.GetString(ev.Content, "order")
+	if len(s) > 50 {
+		return ""
+	}
+	for i := 0; i < len(s); i++ {
+		if s[i] < 0x20 || s[i] > 0x7e {
+			return ""
 		}
 	}
-	return true
+	return s
+}
+
+// SummaryForUser is what the user may know of a room we know; ErrUnknownRoom if it is hidden from them. "" is somebody without
+// account. CS v1.16 #get_matrixclientv1roomsroomidhierarchy
+func (e *Engine) SummaryForUser(ctx context.Context, user id.UserID, room id.RoomID) (SummaryDetail, error) {
+	h, err := e.head(ctx, room)
+	if err != nil {
+		return SummaryDetail{}, err
+	}
+	if h == nil || h.snap.nid == 0 || !h.here() {
+		return SummaryDetail{}, ErrUnknownRoom
+	}
+	membership := ""
+	if user != "" {
+		if membership, err = e.Membership(ctx, room, user); err != nil {
+			return SummaryDetail{}, err
+		}
+	}
+	ok := membership == event.Join || membership == event.Invite || h.open()
+	if rules := h.joinRules(); !ok && user != "" && rules.Rule.Restricted() {
+		if ok, err = e.inAnyRoom(ctx, user, rules.Allow); err != nil {
+			return SummaryDetail{}, err
+		}
+	}
+	if !ok {
+		return SummaryDetail{}, ErrUnknownRoom
+	}
+	d, err := e.detail(ctx, h)
+	d.Membership = membership
+	return d, err
+}
+
+// open reports whether everybody may know of the room.
+func (h *head) open() bool {
+	rule := h.joinRules().Rule
+	return rule == auth.RulePublic || rule.Knockable() || h.history() == auth.VisibleWorldReadable
+}
+
+// SummaryForServer is what users of another server may know of a room. SS v1.16 #get_matrixfederationv1hierarchyroomid
+func (e *Engine) SummaryForServer(ctx context.Context, server id.ServerName, room id.RoomID) (SummaryDetail, error) {
+	h, err := e.head(ctx, room)
+	if err != nil {
+		return SummaryDetail{}, err
+	}
+	if h == nil || h.snap.nid == 0 || !h.here() || !h.allows(server) {
+		return SummaryDetail{}, ErrUnknownRoom
+	}
+	ok := h.open() || h.servers[server] > 0
+	if !ok {
+		if ok, err = e.invitedFrom(ctx, h, server); err != nil {
+			return SummaryDetail{}, err
+		}
+	}
+	if rules := h.joinRules(); !ok && rules.Rule.Restricted() {
+		for _, allowed := range rules.Allow {
+			if ok, err = e.ServerInRoom(ctx, allowed, server); ok || err != nil {
+				break
+			}
+		}
+	}
+	if err != nil {
+		return SummaryDetail{}, err
+	}
+	if !ok {
+		return SummaryDetail{}, ErrUnknownRoom
+	}
+	return e.detail(ctx, h)
+}
+
+// invitedFrom reports whether a user of the server is invited.
+func (e *Engine) invitedFrom(ctx context.Context, h *head, server id.ServerName) (bool, error) {
+	rows, err := e.memberRows(ctx, h.nid, store.Invited)
+	return slices.ContainsFunc(rows, func(r store.MemberRow) bool { return r.User.Server() == server }), err
 }

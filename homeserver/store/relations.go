@@ -53,19 +53,30 @@ func (tx *Tx) Children(ctx context.Context, q RelationQuery) ([]EventRow, error)
 		q.From.Topo, q.From.Pos, q.To.Topo, q.To.Pos, q.Limit)
 }
 
-// RelationsOf reads all relations to some parents.
-func (tx *Tx) RelationsOf(ctx context.Context, parents []id.EventID) ([]Relation, error) {
-	var list []Relation
+// RelationCount is how many children of one kind a sender has added to an event.
+type RelationCount struct {
+	Parent id.EventID
+	Rel    string
+	Type   string
+	Sender id.UserID
+	Count  int
+	Latest int64 // the child that stands last in the room
+}
+
+// CountRelations counts edits, thread replies and references of events.
+func (tx *Tx) CountRelations(ctx context.Context, parents []id.EventID) ([]RelationCount, error) {
+	var list []RelationCount
 	err := db.Each(ctx, tx, `
-		SELECT c.parent_id, c.event_nid, c.room_nid, c.rel_type, c.type, c.sender FROM event_relation AS c
+		SELECT c.parent_id, c.rel_type, c.type, c.sender, COUNT(*), MAX(c.event_nid) FROM event_relation AS c
 		JOIN event AS e ON e.domain_id = $0 AND e.event_nid = c.event_nid AND e.pos <> 0
-		WHERE c.domain_id = $0 AND c.parent_id in($1) AND c.rel_type <> 'm.annotation' ORDER BY e.topo, e.pos`,
+		WHERE c.domain_id = $0 AND c.parent_id in($1) AND c.rel_type IN ('m.replace', 'm.thread', 'm.reference')
+		GROUP BY c.parent_id, c.rel_type, c.type, c.sender`,
 		[]any{parents}, func(row *db.Row) error {
-			var r Relation
-			if err := row.Scan(&r.Parent, &r.Child, &r.Room, &r.Rel, &r.Type, &r.Sender); err != nil {
+			var r RelationCount
+			if err := row.Scan(&r.Parent, &r.Rel, &r.Type, &r.Sender, &r.Count, &r.Latest); err != nil {
 				return err
 			}
-			r.Rel, r.Type = plainText(r.Rel), plainText(r.Type)
+			r.Type = plainText(r.Type)
 			list = append(list, r)
 			return nil
 		})
