@@ -17,6 +17,9 @@ func (s *Syncer) answer(ctx context.Context, q *query) (body []byte, something b
 		body, err = s.nothing(ctx, q, q.since) // not even a look is needed
 		return body, false, err
 	}
+	if q.full && q.filter.includeLeave {
+		s.views.drop(q.User) // forgetting a room has no place in the order that would tell us of it
+	}
 	v, upTo, err := s.view(ctx, q.User)
 	if err != nil {
 		return nil, false, err

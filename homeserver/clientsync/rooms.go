@@ -180,6 +180,10 @@ func (a *answer) leave(ctx context.Context, row *store.UserRoomRow, member *room
 			if ev.Pos > 0 {
 				r.upTo = min(r.upTo, ev.Pos)
 			}
+			if r.since > 0 && r.upTo <= r.since {
+				r.noState = true // the client knows that they are gone; this is about a later ban or its end
+				return r, nil
+			}
 			return r, a.enteredAndLeft(ctx, r)
 		case event.Leave, event.Ban:
 			ev = before[0]

@@ -50,6 +50,15 @@ func (v *views) put(user id.UserID, w *view) {
 	v.byUser[user] = w
 }
 
+func (v *views) drop(user id.UserID) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if old := v.byUser[user]; old != nil {
+		v.rooms -= len(old.rooms)
+		delete(v.byUser, user)
+	}
+}
+
 // view gives a user's view, and the position that an answer made of it may reach: the present, with the tail up to there.
 func (s *Syncer) view(ctx context.Context, user id.UserID) (*view, int64, error) {
 	for {
