@@ -233,7 +233,7 @@ func (s *pgSession) query(ctx context.Context, t *text, args []any) (cursor, err
 	if err := s.pgConn.queue(t, args, s.domain); err != nil {
 		return nil, err
 	}
-	rows := &pgRows{fields: s.stmts[t.sql].fields}
+	rows := s.rows(s.stmts[t.sql].fields)
 	if _, err := s.sync(ctx, rows); err != nil {
 		return nil, err
 	}

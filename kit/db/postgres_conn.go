@@ -1,6 +1,7 @@
 package db
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +26,8 @@ type pgConn struct {
 	tag    string // command tag of the last statement
 	dead   bool
 	since  time.Time // idle since
+	params pgParams  // room for the arguments of the statement being queued
+	spare  *pgRows   // room for the next result
 }
 
 // A queue is sent before the answers to it could fill the socket's buffers, or its arguments the memory.
@@ -65,12 +68,11 @@ func (c *pgConn) queue(t *text, args []any, domain int64) error {
 	}
 	bind := pgproto3.Bind{PreparedStatement: stmt.name, ResultFormatCodes: stmt.formats}
 	if len(stmt.params) > 0 {
-		var p pgParams
-		if err := p.encode(stmt, t, args, domain); err != nil {
+		if err := c.params.encode(stmt, t, args, domain); err != nil {
 			return err
 		}
-		bind.ParameterFormatCodes, bind.Parameters = p.formats, p.values
-		c.size += len(p.buf)
+		bind.ParameterFormatCodes, bind.Parameters = c.params.formats, c.params.values
+		c.size += c.params.size
 	}
 	c.fe.SendBind(&bind)
 	c.fe.SendExecute(&pgproto3.Execute{})
@@ -135,7 +137,7 @@ func (c *pgConn) sync(ctx context.Context, rows *pgRows) (int64, error) {
 		case *pgproto3.CommandComplete:
 			if done == last {
 				c.tag = commandName(m.CommandTag)
-				changed = pgconn.NewCommandTag(string(m.CommandTag)).RowsAffected()
+				changed = rowsAffected(m.CommandTag)
 			}
 			done++
 		}
@@ -150,6 +152,18 @@ func (c *pgConn) sync(ctx context.Context, rows *pgRows) (int64, error) {
 		return 0, err
 	}
 	return changed, nil
+}
+
+// rowsAffected is the number at the end of a command tag.
+func rowsAffected(tag []byte) int64 {
+	n := int64(0)
+	for _, c := range tag[bytes.LastIndexByte(tag, ' ')+1:] {
+		if c < '0' || c > '9' {
+			return 0
+		}
+		n = 10*n + int64(c-'0')
+	}
+	return n
 }
 
 func commandName(tag []byte) string {

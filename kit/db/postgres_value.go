@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 )
 
@@ -38,12 +39,20 @@ type pgParams struct {
 	buf     []byte
 	values  [][]byte
 	formats []int16
+	size    int // of all values
 }
 
+// keepParams is the most that a connection keeps for its next arguments.
+const keepParams = 64 << 10
+
 func (p *pgParams) encode(stmt *pgStmt, t *text, args []any, domain int64) error {
-	p.values = make([][]byte, len(stmt.params))
-	p.formats = make([]int16, len(stmt.params))
-	p.buf = make([]byte, 0, 32*len(stmt.params))
+	if cap(p.buf) > keepParams {
+		p.buf = nil
+	}
+	n := len(stmt.params)
+	p.buf, p.size = p.buf[:0], 0
+	p.values = slices.Grow(p.values[:0], n)[:n]
+	p.formats = slices.Grow(p.formats[:0], n)[:n]
 	for i, oid := range stmt.params {
 		v := value{kind: integer, i: domain}
 		if i < len(args) {
@@ -58,6 +67,7 @@ func (p *pgParams) encode(stmt *pgStmt, t *text, args []any, domain int64) error
 		if err := p.add(i, oid, &v); err != nil {
 			return fmt.Errorf("argument $%d: %w", i+1, err)
 		}
+		p.size += len(p.values[i])
 	}
 	return nil
 }
@@ -81,7 +91,7 @@ func (p *pgParams) add(i int, oid uint32, v *value) error {
 		}
 		p.formats[i] = 1
 		p.buf = append(p.buf, v.s...)
-	case bytes:
+	case blob:
 		if oid != oidBytea && oid != oidText && oid != oidVar {
 			return fmt.Errorf("bytes for the type %d", oid)
 		}
@@ -179,6 +189,28 @@ type pgRows struct {
 	buf    []byte
 	ends   []int32 // by row and column: the end in buf; below 0 for NULL, then ^end
 	row    int     // the current one is row-1
+	owner  *pgConn // takes the room back
+}
+
+// keepRows is the most that a connection keeps for its next result.
+const keepRows = 256 << 10
+
+// rows gives room for a result.
+func (c *pgConn) rows(fields []uint32) *pgRows {
+	r := c.spare
+	if r == nil {
+		r = &pgRows{owner: c}
+	}
+	c.spare = nil // a result inside the walk over this one gets its own
+	r.fields, r.buf, r.ends, r.row = fields, r.buf[:0], r.ends[:0], 0
+	return r
+}
+
+func (r *pgRows) close() error {
+	if cap(r.buf) <= keepRows {
+		r.owner.spare = r
+	}
+	return nil
 }
 
 func (r *pgRows) add(values [][]byte) {
@@ -193,7 +225,6 @@ func (r *pgRows) add(values [][]byte) {
 }
 
 func (r *pgRows) columns() int { return len(r.fields) }
-func (r *pgRows) close() error { return nil }
 
 func (r *pgRows) next() (bool, error) {
 	r.row++

@@ -263,7 +263,7 @@ func (s *sqliteStmt) bindValues(values []value) error {
 			copy(unsafe.Slice((*byte)(at(dest)), len(v.s)), v.s)
 			rc = sqlite3.Xsqlite3_bind_text(s.c.tls, s.p, n, dest, int32(len(v.s)), 0)
 			dest += uintptr(len(v.s))
-		case bytes:
+		case blob:
 			copy(unsafe.Slice((*byte)(at(dest)), len(v.b)), v.b)
 			rc = sqlite3.Xsqlite3_bind_blob(s.c.tls, s.p, n, dest, int32(len(v.b)), 0)
 			dest += uintptr(len(v.b))

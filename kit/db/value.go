@@ -14,7 +14,7 @@ const (
 	integer
 	float
 	textual
-	bytes
+	blob
 	texts    // []string, or a slice of such a kind
 	integers // []int64, or a slice of such a kind
 )
@@ -48,7 +48,7 @@ func valueOf(arg any) (value, error) {
 		if a == nil {
 			return value{}, nil
 		}
-		return value{kind: bytes, b: a}, nil
+		return value{kind: blob, b: a}, nil
 	case []string:
 		return value{kind: texts, ss: a}, nil
 	case []int64:
@@ -90,7 +90,7 @@ func reflectValue(v reflect.Value) (value, error) {
 		if v.Type().Elem().Kind() == reflect.Uint8 { // a hash
 			b := make([]byte, v.Len())
 			reflect.Copy(reflect.ValueOf(b), v)
-			return value{kind: bytes, b: b}, nil
+			return value{kind: blob, b: b}, nil
 		}
 	}
 	return value{}, fmt.Errorf("%s is no argument", v.Type())
@@ -102,7 +102,7 @@ func sliceValue(v reflect.Value) (value, error) {
 		if v.IsNil() {
 			return value{}, nil
 		}
-		return value{kind: bytes, b: v.Bytes()}, nil
+		return value{kind: blob, b: v.Bytes()}, nil
 	case reflect.String:
 		ss := make([]string, v.Len())
 		for i := range ss {
