@@ -41,7 +41,10 @@ func stateOf(b store.KeyBackup) BackupState {
 	return BackupState{Count: b.Sessions, ETag: strconv.FormatInt(b.ETag, 10)}
 }
 
-var errNoBackup error = mxerr.NotFound("Unknown backup version")
+var (
+	errNoBackup  error = mxerr.NotFound("Unknown backup version")
+	errNoSession error = mxerr.NotFound("No room keys found")
+)
 
 // backupNumber reads a version as clients name it; "" is the current one.
 func backupNumber(version string) (int64, error) {
@@ -59,6 +62,8 @@ func checkAuthData(algorithm string, authData []byte) error {
 	switch {
 	case algorithm == "":
 		return mxerr.MissingParam("algorithm is missing")
+	case len(algorithm) > maxSessionName || !storable(algorithm):
+		return mxerr.InvalidParam("algorithm is no algorithm's name")
 	case len(authData) > maxAuthData:
 		return mxerr.TooLarge("auth_data is larger than %d bytes", maxAuthData)
 	case !canonical.IsObject(authData):
@@ -169,8 +174,8 @@ func (s SessionJSON) parse(room id.RoomID, session string) (store.BackupSession,
 		return store.BackupSession{}, mxerr.BadJSON("first_message_index or forwarded_count is negative")
 	case !canonical.IsObject(s.SessionData) || len(s.SessionData) > maxSessionData:
 		return store.BackupSession{}, mxerr.BadJSON("session_data is no JSON object, or larger than %d bytes", maxSessionData)
-	case session == "" || len(session) > maxSessionName:
-		return store.BackupSession{}, mxerr.InvalidParam("A session's name is empty or too long")
+	case session == "" || len(session) > maxSessionName || !storable(session):
+		return store.BackupSession{}, mxerr.InvalidParam("A session's name is empty, too long or no text")
 	}
 	return store.BackupSession{Room: string(room), Session: session, FirstMessageIndex: *s.FirstMessageIndex,
 		ForwardedCount: *s.ForwardedCount, Verified: *s.IsVerified, Data: s.SessionData}, nil
@@ -267,6 +272,9 @@ func (k *Keeper) changeCurrent(ctx context.Context, user id.UserID, version stri
 // DropSessions deletes one session of a version, or all of a room, or all: an empty session or room stands for all.
 func (k *Keeper) DropSessions(ctx context.Context, user id.UserID, version string, room id.RoomID, session string) (BackupState, error) {
 	var state BackupState
+	if !storable(session) {
+		return state, errNoSession
+	}
 	err := k.changeBackup(ctx, user, version, func(tx *store.Tx, b store.KeyBackup) error {
 		n, err := tx.DropBackupSessions(ctx, user, b.Version, string(room), session)
 		if err != nil {
@@ -284,6 +292,9 @@ func (k *Keeper) DropSessions(ctx context.Context, user id.UserID, version strin
 
 // Session reads one session as JSON.
 func (k *Keeper) Session(ctx context.Context, user id.UserID, version string, room id.RoomID, session string) ([]byte, error) {
+	if !storable(session) {
+		return nil, errNoSession
+	}
 	b, err := k.Backup(ctx, user, version)
 	if err != nil {
 		return nil, err
@@ -298,7 +309,7 @@ func (k *Keeper) Session(ctx context.Context, user id.UserID, version string, ro
 		return err
 	})
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, mxerr.NotFound("No room keys found")
+		return nil, errNoSession
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read a session of a backup: %w", err)

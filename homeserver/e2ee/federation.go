@@ -178,7 +178,7 @@ func parseDeviceListUpdate(content []byte, origin id.ServerName) (listUpdate, bo
 	}
 	u.streamID = streamID
 	u.deleted, _ = canonical.GetBool(obj, "deleted")
-	u.name, _ = canonical.GetString(obj, "device_display_name")
+	u.name = displayName(obj, "device_display_name")
 	if prev, ok := canonical.Get(obj, "prev_id"); ok {
 		_ = canonical.Array(prev, func(value []byte) error {
 			if n, ok := canonical.Int(value); ok && len(u.prev) < 100 {

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"konsil/matrix/canonical"
 	"konsil/matrix/id"
@@ -209,10 +210,13 @@ func checkSelfSigned(keys []byte, user id.UserID, device id.DeviceID) error {
 	return nil
 }
 
+// storable reports whether both engines keep a text as it is.
+func storable(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
+
 // splitKeyID takes "algorithm:id" of one-time and fallback keys apart.
 func splitKeyID(s string) (algorithm, name string, err error) {
 	algorithm, name, ok := strings.Cut(s, ":")
-	if !ok || algorithm == "" || name == "" || len(s) > id.MaxLength || strings.IndexByte(s, 0) >= 0 {
+	if !ok || algorithm == "" || name == "" || len(s) > id.MaxLength || !storable(s) {
 		return "", "", mxerr.BadJSON("a key's name is not algorithm:id")
 	}
 	return algorithm, name, nil

@@ -231,7 +231,7 @@ func parseUserDevices(raw []byte, user id.UserID) (remoteList, error) {
 			return nil
 		}
 		d := store.DeviceKeys{User: user, Device: device}
-		d.DisplayName, _ = canonical.GetString(value, "device_display_name")
+		d.DisplayName = displayName(value, "device_display_name")
 		if keys, ok := canonical.Get(value, "keys"); ok && canonical.IsObject(keys) {
 			if d.Keys, err = parseDeviceKeys(keys, user, device); err != nil {
 				return nil
@@ -247,6 +247,15 @@ func parseUserDevices(raw []byte, user id.UserID) (remoteList, error) {
 	list.addKey(raw, "self_signing_key", user, store.UsageSelfSigning)
 	list.distinct()
 	return list, nil
+}
+
+// displayName reads the display name of a device. One that is no name is none.
+func displayName(value []byte, path ...string) string {
+	name, _ := canonical.GetString(value, path...)
+	if len(name) > maxDisplayName || !storable(name) {
+		return ""
+	}
+	return name
 }
 
 // addKey takes a cross-signing key from an answer, if there is a good one.
@@ -290,7 +299,7 @@ func parseQueryAnswer(raw []byte, users []id.UserID) (map[id.UserID]remoteList, 
 				if d.Keys, err = parseDeviceKeys(value, user, device); err != nil {
 					return nil
 				}
-				d.DisplayName, _ = canonical.GetString(value, "unsigned", "device_display_name")
+				d.DisplayName = displayName(value, "unsigned", "device_display_name")
 				list.devices = append(list.devices, d)
 				return nil
 			})

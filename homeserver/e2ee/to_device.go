@@ -33,6 +33,9 @@ const (
 // SendToDevice queues messages for devices, ours and other servers', and returns when they are safe. The same transaction of
 // the same device does nothing a second time. CS v1.16 #send-to-device-messaging
 func (k *Keeper) SendToDevice(ctx context.Context, sender id.UserID, device id.DeviceID, txnID, typ string, messages Messages) error {
+	if len(typ) > id.MaxLength || !storable(typ) {
+		return mxerr.InvalidParam("The event type is too long or no text")
+	}
 	if err := checkMessages(messages); err != nil {
 		return err
 	}
@@ -232,7 +235,7 @@ func (k *Keeper) ReceiveToDevice(ctx context.Context, origin id.ServerName, cont
 	messageID, hasID := canonical.GetString(obj, "message_id")
 	all, _ := canonical.Get(obj, "messages")
 	sender, err := id.ParseUserID(who)
-	if err != nil || sender.Server() != origin || !hasType || !hasID || messageID == "" || len(messageID) > id.MaxLength {
+	if err != nil || sender.Server() != origin || !hasType || !storable(typ) || !hasID || messageID == "" || len(messageID) > id.MaxLength {
 		return nil
 	}
 	ours, n := Messages{}, 0

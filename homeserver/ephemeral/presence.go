@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"konsil/homeserver/notify"
@@ -44,6 +45,9 @@ func (k *Keeper) SetPresence(ctx context.Context, user id.UserID, state string, 
 	}
 	if status != nil && len(*status) > maxStatus {
 		return mxerr.TooLarge("The status message is longer than %d bytes", maxStatus)
+	}
+	if status != nil && strings.IndexByte(*status, 0) >= 0 {
+		return mxerr.InvalidParam("The status message holds a character that is none")
 	}
 	if !k.Presence {
 		return nil
@@ -336,7 +340,7 @@ func parsePresence(value []byte, now int64) (store.Presence, bool) {
 	if p.State != Online && p.State != Unavailable && p.State != Offline {
 		return p, false
 	}
-	if status, ok := canonical.GetString(value, "status_msg"); ok && len(status) <= maxStatus {
+	if status, ok := canonical.GetString(value, "status_msg"); ok && len(status) <= maxStatus && strings.IndexByte(status, 0) < 0 {
 		p.StatusMsg = &status
 	}
 	if ago, ok := canonical.GetInt(value, "last_active_ago"); ok && ago >= 0 && ago <= now {
