@@ -92,6 +92,7 @@ const (
 	maxServersAtOnce = 64  // one query never holds more connections
 	maxSingly        = 8   // lists fetched one by one, with their stream_id; more are fetched together, without
 	maxDevices       = 500 // of one remote user; the rest is ignored (A25)
+	maxDisplayName   = 255 // bytes, of a device
 )
 
 func setOf(users []id.UserID) map[id.UserID]bool {
