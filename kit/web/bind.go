@@ -202,8 +202,7 @@ func readBody(r *http.Request, max int64, buf *bytes.Buffer) error {
 	if r.ContentLength > max {
 		return &BindError{Kind: TooLarge}
 	}
-	done := deadline(r, bodyTime)
-	defer done()
+	lift := BodyTime(r, bodyTime)
 	if r.ContentLength > 0 {
 		buf.Grow(int(min(r.ContentLength, 64<<10)) + bytes.MinRead) // what it says is not what it sends
 	}
@@ -214,6 +213,7 @@ func readBody(r *http.Request, max int64, buf *bytes.Buffer) error {
 	case n > max:
 		return &BindError{Kind: TooLarge}
 	}
+	lift()
 	return nil
 }
 

@@ -140,22 +140,15 @@ func (rec *record) ReadFrom(src io.Reader) (int64, error) {
 // Unwrap is for http.ResponseController.
 func (rec *record) Unwrap() http.ResponseWriter { return rec.ResponseWriter }
 
-// deadline bounds the time for reading the rest of a request's body, and gives the function that lifts it again. Without a
-// Frame there is none.
-func deadline(r *http.Request, d time.Duration) func() {
+// BodyTime bounds the time for reading the rest of a request's body; without a Frame around it does nothing. Whoever has read
+// the body lifts the bound; after an error it stays, for net/http reads on before it answers.
+func BodyTime(r *http.Request, d time.Duration) (lift func()) {
 	rec := recordOf(r)
-	if rec == nil {
-		return func() {}
-	}
-	if err := rec.control.SetReadDeadline(time.Now().Add(d)); err != nil {
+	if rec == nil || rec.control.SetReadDeadline(time.Now().Add(d)) != nil {
 		return func() {}
 	}
 	return func() { _ = rec.control.SetReadDeadline(time.Time{}) }
 }
-
-// BodyTime bounds the time for reading the rest of a request's body: for handlers that read it themselves. The function it
-// gives lifts the bound again, and must be called.
-func BodyTime(r *http.Request, d time.Duration) (lift func()) { return deadline(r, d) }
 
 // Gzip compresses JSON answers above minSize bytes for clients that ask for it. Below some KiB it costs more than it gives.
 func Gzip(next http.Handler, minSize int) (http.Handler, error) {
