@@ -80,19 +80,7 @@ func (f *Federation) backfillFrom(ctx context.Context, server id.ServerName, roo
 	if len(evs) == 0 {
 		return 0, nil
 	}
-	missing, err := f.unknown(ctx, idsOf(evs))
-	if err != nil || len(missing) == 0 {
-		return 0, err
-	}
 	return f.storeHistory(ctx, server, roomID, v, evs)
-}
-
-func idsOf(evs []*event.PDU) []id.EventID {
-	ids := make([]id.EventID, len(evs))
-	for i, ev := range evs {
-		ids[i] = ev.ID
-	}
-	return ids
 }
 
 // storeHistory stores events of the past, oldest first. Those whose prev events are not known need the state before them
@@ -107,13 +95,19 @@ func (f *Federation) storeHistory(ctx context.Context, server id.ServerName, roo
 		prev = append(prev, ev.PrevEvents...)
 		auth = append(auth, ev.AuthEvents...)
 	}
-	missing, err := f.unknown(ctx, prev)
+	// An event that is known only as part of the state has no state of its own to build on.
+	placed, err := f.cfg.Rooms.Events(ctx, prev)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("look up events: %w", err)
 	}
 	unplaced := map[id.EventID]bool{}
-	for _, ev := range missing {
+	for _, ev := range prev {
 		unplaced[ev] = !known[ev]
+	}
+	for _, ev := range placed {
+		if ev.StateAfter != 0 {
+			delete(unplaced, ev.ID)
+		}
 	}
 	states := map[id.EventID][]id.EventID{}
 	for _, ev := range evs {
@@ -129,7 +123,8 @@ func (f *Federation) storeHistory(ctx context.Context, server id.ServerName, roo
 		}
 		states[ev.ID] = state
 	}
-	if missing, err = f.unknown(ctx, auth); err != nil {
+	missing, err := f.unknown(ctx, auth)
+	if err != nil {
 		return 0, err
 	}
 	missing = slices.DeleteFunc(missing, func(ev id.EventID) bool { return known[ev] })

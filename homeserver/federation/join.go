@@ -300,8 +300,12 @@ func (f *Federation) Invite(ctx context.Context, c room.MembershipChange) (id.Ev
 	if err != nil {
 		return "", err
 	}
+	summary, err := f.FullState(ctx, c.Room, stripped)
+	if err != nil {
+		return "", err
+	}
 	server := c.Target.Server()
-	raw, err := f.cfg.Client.Invite(ctx, server, c.Room, invite.ID, ssclient.Invitation{Version: invite.Version.ID, Event: invite.JSON, State: stripped})
+	raw, err := f.cfg.Client.Invite(ctx, server, c.Room, invite.ID, ssclient.Invitation{Version: invite.Version.ID, Event: invite.JSON, State: summary})
 	if err != nil {
 		var tried attempts
 		tried.add(err)

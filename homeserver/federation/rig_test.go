@@ -468,3 +468,17 @@ func missingFrom(g *guest, latest id.EventID) ssclient.MissingEvents {
 func joinOf(user id.UserID, roomID id.RoomID, via ...id.ServerName) federation.JoinRequest {
 	return federation.JoinRequest{User: user, Room: roomID, Via: via}
 }
+
+// buildIn builds an event of any room.
+func (s *stranger) buildIn(version string, tmpl event.Template) *event.PDU {
+	s.t.Helper()
+	v, ok := roomver.Get(version)
+	if !ok {
+		s.t.Fatalf("no version %s", version)
+	}
+	ev, err := event.Build(v, tmpl, s.name, s.key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return ev
+}

@@ -1,7 +1,9 @@
 package federation
 
 import (
+	"context"
 	"encoding/json"
+	"fmt"
 
 	"konsil/matrix/canonical"
 	"konsil/matrix/event"
@@ -20,7 +22,7 @@ func strippedOf(raws []json.RawMessage, version *roomver.Version) []json.RawMess
 	for _, raw := range raws[:min(len(raws), maxStripped)] {
 		if _, full := canonical.Get(raw, "signatures"); full {
 			if ev, err := event.Parse(raw, version); err == nil && ev.IsState() {
-				kept = append(kept, ev.Stripped())
+				kept = append(kept, strippedFull(ev))
 				continue
 			}
 		}
@@ -29,6 +31,15 @@ func strippedOf(raws []json.RawMessage, version *roomver.Version) []json.RawMess
 		}
 	}
 	return kept
+}
+
+// strippedFull is the stripped form of a full event. Of the create event clients get all, for it names the room from version
+// 12 on. MSC4311
+func strippedFull(ev *event.PDU) json.RawMessage {
+	if ev.IsCreate() {
+		return ev.AppendClient(nil, event.ClientFormat{})
+	}
+	return ev.Stripped()
 }
 
 // strippedFields copies the four fields of a stripped event, nil if one is missing or of the wrong type.
@@ -48,4 +59,22 @@ func strippedFields(raw []byte) json.RawMessage {
 	out = canonical.AppendString(append(out, `,"state_key":`...), key)
 	out = canonical.AppendString(append(out, `,"type":`...), typ)
 	return append(out, '}')
+}
+
+// FullState gives for each stripped event of a room of ours the full one: between servers, the summary of a room is made of
+// events that can be verified. MSC4311
+func (f *Federation) FullState(ctx context.Context, room id.RoomID, stripped []json.RawMessage) ([]json.RawMessage, error) {
+	full := make([]json.RawMessage, 0, len(stripped))
+	for _, raw := range stripped {
+		typ, _ := canonical.GetString(raw, "type")
+		key, _ := canonical.GetString(raw, "state_key")
+		ev, err := f.cfg.Rooms.StateEvent(ctx, room, typ, key)
+		if err != nil {
+			return nil, fmt.Errorf("state for a summary: %w", err)
+		}
+		if ev != nil {
+			full = append(full, ev.JSON)
+		}
+	}
+	return full, nil
 }

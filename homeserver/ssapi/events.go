@@ -47,8 +47,8 @@ func (a *API) eventAuth(ctx context.Context, origin id.ServerName, req roomEvent
 
 type backfillRequest struct {
 	Room  id.RoomID    `path:"roomId"`
-	From  []id.EventID `query:"v,required"`
-	Limit int          `query:"limit,required"`
+	From  []id.EventID `query:"v" bind:"required"`
+	Limit *int         `query:"limit" bind:"required"`
 }
 
 // Limits of what one request gets (A21).
@@ -66,7 +66,7 @@ func (a *API) backfill(ctx context.Context, origin id.ServerName, req backfillRe
 	if len(req.From) > maxNamed {
 		req.From = req.From[:maxNamed]
 	}
-	evs, err := a.cfg.Rooms.BackfillFor(ctx, origin, req.Room, req.From, max(0, min(req.Limit, maxBackfill)))
+	evs, err := a.cfg.Rooms.BackfillFor(ctx, origin, req.Room, req.From, max(0, min(*req.Limit, maxBackfill)))
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (a *API) missingEvents(ctx context.Context, origin id.ServerName, req missi
 
 type stateRequest struct {
 	Room id.RoomID  `path:"roomId"`
-	At   id.EventID `query:"event_id,required"`
+	At   id.EventID `query:"event_id" bind:"required"`
 }
 
 // SS v1.16 #get_matrixfederationv1stateroomid
@@ -173,8 +173,8 @@ func (a *API) event(ctx context.Context, origin id.ServerName, req eventRequest)
 
 type timestampRequest struct {
 	Room id.RoomID `path:"roomId"`
-	TS   int64     `query:"ts,required"`
-	Dir  string    `query:"dir,required"`
+	TS   *int64    `query:"ts" bind:"required"`
+	Dir  string    `query:"dir" bind:"required"`
 }
 
 type timestampAnswer struct {
@@ -190,7 +190,7 @@ func (a *API) timestampToEvent(ctx context.Context, origin id.ServerName, req ti
 	if req.Dir != "f" && req.Dir != "b" {
 		return timestampAnswer{}, mxerr.InvalidParam("dir must be f or b")
 	}
-	ev, err := a.cfg.Rooms.TimestampToEventFor(ctx, origin, req.Room, req.TS, req.Dir == "f")
+	ev, err := a.cfg.Rooms.TimestampToEventFor(ctx, origin, req.Room, *req.TS, req.Dir == "f")
 	if err != nil {
 		return timestampAnswer{}, err
 	}

@@ -54,8 +54,8 @@ func (a *API) download(ctx context.Context, _ id.ServerName, req downloadRequest
 type thumbnailRequest struct {
 	MediaID  string `path:"mediaId"`
 	Timeout  *int64 `query:"timeout_ms"`
-	Width    int    `query:"width,required"`
-	Height   int    `query:"height,required"`
+	Width    int    `query:"width" bind:"required"`
+	Height   int    `query:"height" bind:"required"`
 	Method   string `query:"method"`
 	Animated bool   `query:"animated"`
 }

@@ -184,11 +184,12 @@ func (a *API) sendKnock(ctx context.Context, origin id.ServerName, req sendReque
 	if err != nil {
 		return knockAnswer{}, err
 	}
-	state, err := a.cfg.Rooms.SendKnock(ctx, origin, req.Room, pdu)
-	if state == nil {
-		state = []json.RawMessage{}
+	stripped, err := a.cfg.Rooms.SendKnock(ctx, origin, req.Room, pdu)
+	if err != nil {
+		return knockAnswer{}, unknownRoom(err)
 	}
-	return knockAnswer{state}, unknownRoom(err)
+	state, err := a.cfg.Federation.FullState(ctx, req.Room, stripped)
+	return knockAnswer{state}, err
 }
 
 type inviteRequest struct {

@@ -50,7 +50,7 @@ func (a *API) searchPublicRooms(ctx context.Context, _ id.ServerName, req search
 }
 
 type directoryRequest struct {
-	Alias id.RoomAlias `query:"room_alias,required"`
+	Alias id.RoomAlias `query:"room_alias" bind:"required"`
 }
 
 type directoryAnswer struct {
@@ -71,7 +71,7 @@ func (a *API) directory(ctx context.Context, _ id.ServerName, req directoryReque
 }
 
 type profileRequest struct {
-	User  id.UserID `query:"user_id,required"`
+	User  id.UserID `query:"user_id" bind:"required"`
 	Field string    `query:"field"`
 }
 
@@ -89,7 +89,7 @@ func (a *API) profile(ctx context.Context, _ id.ServerName, req profileRequest) 
 }
 
 type openIDRequest struct {
-	Token string `query:"access_token,required"`
+	Token string `query:"access_token" bind:"required"`
 }
 
 type openIDAnswer struct {
