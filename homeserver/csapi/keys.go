@@ -69,11 +69,11 @@ type keysChangesRequest struct {
 // keysChanges tells what /sync has told between two tokens. CS v1.16 #get_matrixclientv3keyschanges
 func (a *API) keysChanges(ctx context.Context, caller account.Caller, req keysChangesRequest) (e2ee.Changes, error) {
 	from, err := room.ParseToken(req.From)
-	if err != nil {
+	if err != nil || !from.Sync {
 		return e2ee.Changes{}, mxerr.InvalidParam("Invalid value for from")
 	}
 	to, err := room.ParseToken(req.To)
-	if err != nil {
+	if err != nil || !to.Sync {
 		return e2ee.Changes{}, mxerr.InvalidParam("Invalid value for to")
 	}
 	return a.E2EE.Changes(ctx, caller.User, from.Pos, to.Pos)
