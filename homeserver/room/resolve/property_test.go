@@ -3,6 +3,7 @@ package resolve_test
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -113,6 +114,14 @@ func TestAgreesWithReference(t *testing.T) {
 		got, err := resolve.Resolve(w.create, states, w)
 		if err != nil {
 			t.Fatal(err)
+		}
+		full, err := resolve.FullConflictedSet(w.create, states, w)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &ref{world: w, chains: make(map[int64]set)}
+		if _, want := r.fullConflictedSet(states); !slices.Equal(full, slices.Sorted(maps.Keys(want))) {
+			t.Fatalf("full conflicted set %v, want %v", full, want)
 		}
 		if want := reference(w, states); !slices.Equal(got, want) {
 			t.Fatalf("want:\n%s\ngot:\n%s", w.show(want), w.show(got))

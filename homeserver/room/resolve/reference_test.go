@@ -18,11 +18,9 @@ import (
 // RV 2 #state-resolution, RV 12 #state-resolution
 func reference(w *world, states [][]resolve.Entry) []resolve.Entry {
 	r := &ref{world: w, chains: make(map[int64]set)}
-	unconflicted, conflicted := r.divide(states)
-	full := union(conflicted, r.difference(states))
+	unconflicted, full := r.fullConflictedSet(states)
 	start := unconflicted
 	if w.version.StateRes == roomver.StateResV21 {
-		full = union(full, r.subgraph(conflicted))
 		start = nil
 	}
 	chosen := make(set)
@@ -66,6 +64,15 @@ func union(a, b set) set {
 type ref struct {
 	*world
 	chains map[int64]set
+}
+
+func (r *ref) fullConflictedSet(states [][]resolve.Entry) (unconflicted []resolve.Entry, full set) {
+	unconflicted, conflicted := r.divide(states)
+	full = union(conflicted, r.difference(states))
+	if r.version.StateRes == roomver.StateResV21 {
+		full = union(full, r.subgraph(conflicted))
+	}
+	return unconflicted, full
 }
 
 func (r *ref) divide(states [][]resolve.Entry) (unconflicted []resolve.Entry, conflicted set) {
