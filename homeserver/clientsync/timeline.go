@@ -167,7 +167,9 @@ func (a *answer) finishTimeline(ctx context.Context, r *roomAnswer) error {
 	}
 	switch {
 	case len(r.events) > 0:
-		r.prev = room.EventToken(r.events[0], false).String()
+		before := room.EventToken(r.events[0], false)
+		before.AsOf = r.upTo
+		r.prev = before.String()
 	case r.since > 0 && !r.limited:
 		r.prev = token(r.since)
 	default:

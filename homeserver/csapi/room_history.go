@@ -101,9 +101,7 @@ type messagesRequest struct {
 func (req messagesRequest) page(user id.UserID, f roomFilter) (room.PageRequest, error) {
 	p := room.PageRequest{Room: req.Room, User: user, Backward: req.Dir == "b", Filter: f.events()}
 	switch req.Dir {
-	case "b", "f":
-	case "":
-		return p, mxerr.MissingParam("Missing parameter dir")
+	case "b", "f", "": // required by the specification; who forgets it gets what Synapse gives: forward
 	default:
 		return p, mxerr.InvalidParam("Invalid value for dir")
 	}

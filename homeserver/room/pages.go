@@ -20,6 +20,7 @@ type Token struct {
 	Topo int64 // 0 for "s" tokens
 	Pos  int64
 	Sync bool
+	AsOf int64 // of a "t" token that a sync gave: the sync's own position, "t<topo>_<pos>_<as of>"; 0 for others
 }
 
 // ParseToken reads what a client sent back. B7
@@ -37,16 +38,21 @@ func ParseToken(s string) (Token, error) {
 		}
 		return Token{Pos: pos, Sync: true}, nil
 	}
-	topo, pos, ok := strings.Cut(s[1:], "_")
-	if s[0] != 't' || !ok {
+	parts := strings.Split(s[1:], "_")
+	if s[0] != 't' || len(parts) < 2 || len(parts) > 3 {
 		return Token{}, bad
 	}
-	t, err := strconv.ParseInt(topo, 10, 64)
-	p, err2 := strconv.ParseInt(pos, 10, 64)
-	if err != nil || err2 != nil {
+	var n [3]int64
+	for i, part := range parts {
+		var err error
+		if n[i], err = strconv.ParseInt(part, 10, 64); err != nil {
+			return Token{}, bad
+		}
+	}
+	if n[2] < 0 {
 		return Token{}, bad
 	}
-	return Token{Topo: t, Pos: p}, nil
+	return Token{Topo: n[0], Pos: n[1], AsOf: n[2]}, nil
 }
 
 // String writes the token as clients get it.
@@ -54,7 +60,11 @@ func (t Token) String() string {
 	if t.Sync {
 		return "s" + strconv.FormatInt(t.Pos, 10)
 	}
-	return "t" + strconv.FormatInt(t.Topo, 10) + "_" + strconv.FormatInt(t.Pos, 10)
+	out := "t" + strconv.FormatInt(t.Topo, 10) + "_" + strconv.FormatInt(t.Pos, 10)
+	if t.AsOf > 0 {
+		out += "_" + strconv.FormatInt(t.AsOf, 10)
+	}
+	return out
 }
 
 // SyncToken is the token of a position.
@@ -224,12 +234,12 @@ func (v *viewer) mayRead() bool {
 		return true
 	}
 	switch membershipOf(v.now) {
-	case event.Join:
+	case "":
+		return false
+	case event.Join, event.Invite: // what an invited user sees in the end, the visibility at each event says
 		return true
-	case event.Leave, event.Ban:
-		return v.now.Replaces != 0 // they were something before
 	}
-	return false
+	return v.now.Replaces != 0 // they were something before
 }
 
 func (e *Engine) fillPage(ctx context.Context, h *head, v *viewer, r PageRequest, from, end store.Place, page *Page) error {
@@ -259,8 +269,9 @@ func (e *Engine) fillPage(ctx context.Context, h *head, v *viewer, r PageRequest
 			}
 		}
 		if len(evs) <= min(limit*2, maxPage) { // all that there is
-			if page.Gap || !r.Backward && r.To == nil && len(page.Events) > 0 {
-				page.End = &Token{Topo: at.Topo, Pos: at.Pos} // more may come
+			// More may come; and a client that filters looks for the end token as a sign that its filter found something.
+			if page.Gap || len(page.Events) > 0 && (r.Filter.ContainsURL != nil || !r.Backward && r.To == nil) {
+				page.End = &Token{Topo: at.Topo, Pos: at.Pos}
 			}
 			return nil
 		}

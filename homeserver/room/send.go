@@ -47,7 +47,10 @@ func (b *batch) sendDraft(d Draft) (id.EventID, error) {
 			return sent, err
 		}
 	}
-	content := d.Content
+	content, err := b.checkContent(d)
+	if err != nil {
+		return "", err
+	}
 	if d.Type == event.TypeRedaction && d.Redacts != "" && h.version.RedactsInContent {
 		content = withRedacts(content, d.Redacts)
 	}
@@ -64,6 +67,42 @@ func (b *batch) sendDraft(d Draft) (id.EventID, error) {
 		return ev.ID, b.redactByUser(ev)
 	}
 	return ev.ID, nil
+}
+
+// checkContent refuses what no power could make valid, as bad requests rather than as forbidden, and takes out what the
+// server alone has to say.
+func (b *batch) checkContent(d Draft) ([]byte, error) {
+	h := &b.head
+	switch d.Type {
+	case event.TypeCreate:
+		return nil, mxerr.BadJSON("A room is made with its create event and gets no other")
+	case event.TypePowerLevels:
+		if !h.version.PrivilegedCreators || d.StateKey == nil {
+			break
+		}
+		users, _ := canonical.Get(d.Content, "users")
+		named := false
+		_ = canonical.Object(users, func(user string, _ []byte) error {
+			named = named || h.create.IsCreator(id.UserID(user))
+			return nil
+		})
+		if named { // RV 12 rule 10.4
+			return nil, mxerr.BadJSON("Creators stand above all power levels and are not named in them")
+		}
+	case event.TypeMember:
+		if d.StateKey == nil || *d.StateKey != string(d.Sender) {
+			break
+		}
+		now, err := b.inState(id.Slot{Type: d.Type, StateKey: *d.StateKey})
+		if err != nil {
+			return nil, err
+		}
+		if now != nil && now.Membership() == event.Join {
+			// Who is in needs nobody to vouch for them; clients copy the field from the event they change. RV 8 rule 5.3
+			return canonical.AppendWithout(nil, d.Content, "join_authorised_via_users_server"), nil
+		}
+	}
+	return d.Content, nil
 }
 
 // sentBefore finds what a client transaction has sent. After the first failed batch the store is asked too; until then a

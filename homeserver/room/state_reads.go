@@ -18,7 +18,27 @@ func (e *Engine) stateFor(ctx context.Context, user id.UserID, room id.RoomID) (
 	if membershipOf(v.now) == event.Join || h.history().String() == "world_readable" {
 		return h, h.snap.nid, nil
 	}
-	return h, v.now.StateAfter, nil
+	snap, err = v.leftBehind()
+	return h, snap, err
+}
+
+// leftBehind is the state in which a former member left the room last. Who was only ever invited sees none.
+func (v *viewer) leftBehind() (int64, error) {
+	m := v.now
+	for range maxMemberships {
+		if m == nil || m.Replaces == 0 {
+			break
+		}
+		before, err := v.e.eventByNID(v.ctx, m.Replaces)
+		if err != nil {
+			return 0, err
+		}
+		if before.Membership() == event.Join {
+			return m.StateAfter, nil
+		}
+		m = before
+	}
+	return 0, errNotMember
 }
 
 // StateForUser reads the state a user may see.
@@ -82,8 +102,12 @@ func (e *Engine) MembersForUser(ctx context.Context, user id.UserID, room id.Roo
 	return filterMembers(evs, want, not), err
 }
 
-// snapAt is the state at a token, but not a later one than the user may see.
+// snapAt is the state at a token, but not a later one than the user may see. The token of a sync's timeline stands for the
+// whole sync: who loads members lazily asks for those of then. CS v1.16 #get_matrixclientv3roomsroomidmembers
 func (e *Engine) snapAt(ctx context.Context, h *head, at Token, latest int64) (int64, error) {
+	if at.AsOf > 0 {
+		at = SyncToken(at.AsOf)
+	}
 	place, err := e.place(ctx, h, &at, lastPlace)
 	if err != nil {
 		return 0, err
