@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"konsil/client/ssclient"
+	"konsil/homeserver/room"
 	"konsil/matrix/canonical"
 	"konsil/matrix/event"
 	"konsil/matrix/id"
@@ -146,22 +147,19 @@ func (f *Federation) inviter(ctx context.Context, room id.RoomID, user id.UserID
 }
 
 // memberSender is who sent the user's member event as far as the user's own list of rooms knows, "" for nobody.
-func (f *Federation) memberSender(ctx context.Context, room id.RoomID, user id.UserID) (id.UserID, error) {
-	rooms, err := f.cfg.Rooms.UserRooms(ctx, user)
+func (f *Federation) memberSender(ctx context.Context, roomID id.RoomID, user id.UserID) (id.UserID, error) {
+	r, err := f.cfg.Rooms.UserRoom(ctx, user, roomID)
+	if errors.Is(err, room.ErrUnknownRoom) || err == nil && r.Event == 0 {
+		return "", nil
+	}
 	if err != nil {
-		return "", fmt.Errorf("rooms of a user: %w", err)
+		return "", fmt.Errorf("membership of a user: %w", err)
 	}
-	for _, r := range rooms {
-		if r.Room != room || r.Event == 0 {
-			continue
-		}
-		evs, err := f.cfg.Rooms.EventsByNID(ctx, []int64{r.Event})
-		if err != nil || len(evs) == 0 {
-			return "", err
-		}
-		return evs[0].Sender, nil
+	evs, err := f.cfg.Rooms.EventsByNID(ctx, []int64{r.Event})
+	if err != nil || len(evs) == 0 {
+		return "", err
 	}
-	return "", nil
+	return evs[0].Sender, nil
 }
 
 // attempts remembers the most telling error of several servers.

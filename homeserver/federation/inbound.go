@@ -208,7 +208,7 @@ func (f *Federation) receivePDUs(ctx context.Context, origin id.ServerName, raws
 			results[i].id = pdu.ID
 		}
 		if errors.Is(err, errNotHere) && pdu != nil {
-			err = f.takenBack(ctx, pdu)
+			err = f.takenBack(ctx, origin, pdu)
 			results[i].why = reason(err)
 			continue
 		}
@@ -347,48 +347,88 @@ func (f *Federation) verified(ctx context.Context, list []received) map[id.RoomI
 	return byRoom
 }
 
+// maxGaps is how many events of one room and transaction make us fetch what they build on.
+const maxGaps = 5
+
+// receiveRoom hands verified events of one room to the engine, together; what an event builds on and we have not is
+// fetched, then it and those after it are handed over again. A rejected event is no error. SS v1.16 #rejection
 func (f *Federation) receiveRoom(ctx context.Context, origin id.ServerName, list []received) {
-	for _, r := range list {
-		if err := f.receive(ctx, origin, r.pdu); err != nil {
-			r.result.why = reason(err)
-			if _, refused := mxerr.As(err); !refused && !errors.Is(err, errGap) {
+	for gaps := 0; len(list) > 0; gaps++ {
+		pdus := make([]*event.PDU, len(list))
+		for i, r := range list {
+			pdus[i] = r.pdu
+		}
+		receipts, err := f.cfg.Rooms.ReceiveAll(ctx, origin, pdus[0].RoomID, pdus)
+		if err != nil {
+			f.cfg.Log.Warn("events not received", "error", err)
+			for _, r := range list {
+				r.result.why = reason(err)
+			}
+			return
+		}
+		var waiting []received
+		var first room.Receipt
+		for i, receipt := range receipts {
+			if receipt.Outcome == room.Deferred {
+				if waiting = append(waiting, list[i]); len(waiting) == 1 {
+					first = receipt
+				}
+			}
+		}
+		list = waiting
+		if len(list) == 0 {
+			return
+		}
+		if gaps == maxGaps {
+			for _, r := range list {
+				r.result.why = errGap.Error()
+			}
+			return
+		}
+		if err := f.fillGap(ctx, origin, list[0].pdu, first); err != nil {
+			list[0].result.why = reason(err)
+			if !errors.Is(err, errGap) {
 				f.cfg.Log.Warn("event not received", "error", err)
 			}
 		}
+		list = list[1:]
 	}
 }
 
-// takenBack handles an event of a room we are not in: whoever invited a user of ours, or one who may, tells us that the invite
-// is taken back. We can not check the room's rules, so only the inviter is believed.
-func (f *Federation) takenBack(ctx context.Context, pdu *event.PDU) error {
+// takenBack handles an event of a room we are not in: an invite of a user of ours is taken back, or a knock refused. The
+// room's rules can not be checked here, so of an invite only the inviter is believed.
+func (f *Federation) takenBack(ctx context.Context, origin id.ServerName, pdu *event.PDU) error {
 	if pdu.Membership() != event.Leave && pdu.Membership() != event.Ban {
 		return errNotHere
 	}
 	user, err := id.ParseUserID(*pdu.StateKey)
-	if err != nil || user.Server() != f.cfg.Server || user == pdu.Sender {
+	if err != nil || user.Server() != f.cfg.Server {
 		return errNotHere
 	}
-	inviter, err := f.memberSender(ctx, pdu.RoomID, user)
+	listed, err := f.cfg.Rooms.UserRoom(ctx, user, pdu.RoomID)
+	if errors.Is(err, room.ErrUnknownRoom) {
+		return errNotHere
+	}
 	if err != nil {
 		return err
 	}
-	if inviter != pdu.Sender {
-		return errNotHere
+	if listed.Membership == event.Invite {
+		inviter, err := f.memberSender(ctx, pdu.RoomID, user)
+		if err != nil {
+			return err
+		}
+		if inviter != pdu.Sender {
+			return errNotHere
+		}
 	}
 	if err := f.Keys.VerifyPDU(ctx, pdu); err != nil {
 		return err
 	}
-	return f.cfg.Rooms.LeftRemotely(ctx, asHashed(pdu))
-}
-
-// receive hands one verified event to the engine, fetching what it builds on. A rejected event is no error of the
-// transaction. SS v1.16 #rejection
-func (f *Federation) receive(ctx context.Context, origin id.ServerName, pdu *event.PDU) error {
-	receipt, err := f.cfg.Rooms.Receive(ctx, origin, pdu)
-	if err != nil || receipt.Outcome != room.Deferred {
-		return err
+	receipt, err := f.cfg.Rooms.Receive(ctx, origin, asHashed(pdu))
+	if err == nil && receipt.Event == nil {
+		err = errNotHere
 	}
-	return f.fillGap(ctx, origin, pdu, receipt)
+	return err
 }
 
 // runHousekeeping forgets old answers.

@@ -19,8 +19,16 @@ import (
 type JoinRequest struct {
 	User    id.UserID
 	Room    id.RoomID
-	Via     []id.ServerName // servers to try, best first; the inviter's and the room ID's are added
+	Via     []id.ServerName // servers to try, best first; the inviter's is added, the room ID's if there is none
 	Content json.RawMessage // further fields of the member event (reason, custom keys); may be nil
+}
+
+// fallback is the server of the room ID, for who names none: who names servers may have a reason not to ask others.
+func (req JoinRequest) fallback() []id.ServerName {
+	if len(req.Via) > 0 {
+		return nil
+	}
+	return []id.ServerName{req.Room.Server()}
 }
 
 const (
@@ -52,7 +60,7 @@ func (f *Federation) join(ctx context.Context, req JoinRequest) error {
 		return err
 	}
 	var tried attempts
-	for _, server := range f.candidates(req.Via, inviter, []id.ServerName{req.Room.Server()}) {
+	for _, server := range f.candidates(req.Via, inviter, req.fallback()) {
 		err := f.joinThrough(ctx, server, req)
 		if err == nil {
 			return nil
@@ -201,7 +209,7 @@ func pick(byID map[id.EventID]*event.PDU, ids []id.EventID) []*event.PDU {
 // Knock lets a local user knock on a room through another server. SS v1.16 #knocking-rooms
 func (f *Federation) Knock(ctx context.Context, req JoinRequest) error {
 	var tried attempts
-	for _, server := range f.candidates(req.Via, []id.ServerName{req.Room.Server()}) {
+	for _, server := range f.candidates(req.Via, req.fallback()) {
 		err := f.knockThrough(ctx, server, req)
 		if err == nil {
 			return nil
