@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"sync/atomic"
 
 	"konsil/homeserver/room/auth"
 	"konsil/homeserver/store"
@@ -185,8 +186,24 @@ func (e *Engine) createEvent(v *roomver.Version, creator id.UserID, content json
 		b.head.room = room
 	}
 	key := ""
-	pdu, _, err := b.build(proposal{typ: event.TypeCreate, key: &key, sender: creator, content: content})
+	// Where the room is named by this event's hash, two rooms of one user and one millisecond would be the same: no two create
+	// events of ours have one time.
+	ts := e.created.next(e.now())
+	pdu, _, err := b.build(proposal{typ: event.TypeCreate, key: &key, sender: creator, content: content, ts: ts})
 	return pdu, err
+}
+
+// lastTime hands out times that only grow.
+type lastTime struct{ ms atomic.Int64 }
+
+func (l *lastTime) next(now int64) int64 {
+	for {
+		last := l.ms.Load()
+		ts := max(now, last+1)
+		if l.ms.CompareAndSwap(last, ts) {
+			return ts
+		}
+	}
 }
 
 // planEvents lists what follows the create event, in the order of the specification.

@@ -54,6 +54,8 @@ type Engine struct {
 	events eventCache
 	snaps  snapshotCache
 	recent recent
+
+	created lastTime // of create events
 }
 
 const defaultCacheBytes = 32 << 20

@@ -2,6 +2,7 @@ package room
 
 import (
 	"context"
+	"errors"
 	"math"
 	"slices"
 	"strconv"
@@ -222,6 +223,15 @@ func (e *Engine) reader(ctx context.Context, user id.UserID, room id.RoomID) (*h
 	}
 	if !v.mayRead() {
 		return nil, nil, errNotMember
+	}
+	if membershipOf(v.now) != event.Join {
+		was, err := e.UserRoom(ctx, user, room)
+		if err != nil && !errors.Is(err, ErrUnknownRoom) {
+			return nil, nil, err
+		}
+		if was.Forgotten { // CS v1.16 #leaving-rooms
+			return nil, nil, errNotMember
+		}
 	}
 	return h, v, nil
 }
