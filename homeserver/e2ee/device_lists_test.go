@@ -393,6 +393,30 @@ func TestOutgoingDeviceUpdates(t *testing.T) {
 	})
 }
 
+// A server introduces the devices of a user who joined a room of ours. The join has told everybody already.
+func TestIntroductionsAreNoNews(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		r := w.server(there)
+		anna := w.user("anna", "PHONE").User
+		r.join(w.room(anna))
+		since := w.Store.Position()
+		changed := func() bool {
+			t.Helper()
+			c, err := w.Changes(t.Context(), anna, since, w.Store.Position())
+			must(t, err)
+			since = w.Store.Position()
+			return len(c.Changed) > 0
+		}
+		r.update(10, "", "D1", `,"keys":`+remoteKeys("D1"))
+		check(t, changed(), false)
+		r.update(11, "10", "D1", `,"keys":`+remoteKeys("D1"))
+		check(t, changed(), true)
+		check(t, w.bobs(anna), "D1")
+		r.update(12, "", "D1", `,"keys":`+remoteKeys("D1"))
+		check(t, changed(), true)
+	})
+}
+
 func TestReceiveSigningKeys(t *testing.T) {
 	w := newWorld(t, "sqlite:"+t.TempDir()+"/x.db")
 	r := w.server(there)

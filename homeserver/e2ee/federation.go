@@ -129,7 +129,13 @@ func (k *Keeper) ReceiveDeviceList(ctx context.Context, origin id.ServerName, co
 		if err != nil {
 			return err
 		}
-		if list, known := lists[u.user]; known && !list.Stale {
+		list, known := lists[u.user]
+		if !known && u.first {
+			// Nobody has fetched the list since the user came to share a room with us, and whoever may fetch it was told so
+			// by that. What introduces the user's devices now is no news.
+			return nil
+		}
+		if known && !list.Stale {
 			if u.streamID == list.StreamID {
 				return nil // told again
 			}
@@ -155,6 +161,7 @@ type listUpdate struct {
 	device   id.DeviceID
 	streamID int64
 	prev     []int64
+	first    bool // says that nothing came before
 	deleted  bool
 	keys     []byte // nil: the device has none
 	name     string
@@ -186,6 +193,7 @@ func parseDeviceListUpdate(content []byte, origin id.ServerName) (listUpdate, bo
 			}
 			return nil
 		})
+		u.first = bytes.Equal(prev, []byte("[]"))
 	}
 	if keys, ok := canonical.Get(obj, "keys"); ok && !bytes.Equal(keys, []byte("null")) {
 		u.keys, err = parseDeviceKeys(keys, u.user, u.device)
@@ -240,12 +248,23 @@ func (k *Keeper) ReceiveSigningKeys(ctx context.Context, origin id.ServerName, c
 		if err != nil || len(sharing) == 0 {
 			return err
 		}
+		stored, err := tx.CrossSigningKeys(ctx, []id.UserID{user})
+		if err != nil {
+			return err
+		}
+		changed := false
 		for _, key := range list.keys {
+			if slices.ContainsFunc(stored, func(s store.CrossSigningKey) bool { return s.Usage == key.Usage && bytes.Equal(s.JSON, key.JSON) }) {
+				continue
+			}
 			if err := tx.SetCrossSigningKey(ctx, key); err != nil {
 				return err
 			}
+			changed = true
 		}
-		pos, err = tx.RemoteDeviceListChanged(ctx, user)
+		if changed {
+			pos, err = tx.RemoteDeviceListChanged(ctx, user)
+		}
 		return err
 	})
 	if err != nil {
