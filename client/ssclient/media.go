@@ -86,11 +86,20 @@ func (c *Client) Download(ctx context.Context, req MediaRequest) (*Media, error)
 	return media, err
 }
 
-// unknownEndpoint is the only answer after which the old endpoints may be tried.
+// unknownEndpoint is the only answer after which the old endpoints may be tried: the server says so, or refuses in words that
+// are not Matrix's, as something does that does not know the endpoint.
 func unknownEndpoint(err error) bool {
 	e, ok := Answered(err)
-	return ok && e.Status == http.StatusNotFound && (e.Code == mxerr.CodeUnrecognized || e.Code == "") ||
-		ok && e.Status == http.StatusMethodNotAllowed
+	if !ok {
+		return false
+	}
+	switch e.Status {
+	case http.StatusNotFound:
+		return e.Code == mxerr.CodeUnrecognized || e.Code == ""
+	case http.StatusBadRequest:
+		return e.Code == ""
+	}
+	return e.Status == http.StatusMethodNotAllowed
 }
 
 func mediaOf(resp *http.Response, contentType, disposition string) *Media {
