@@ -17,6 +17,7 @@ import (
 	"konsil/homeserver/ephemeral"
 	"konsil/homeserver/federation"
 	"konsil/homeserver/media"
+	"konsil/homeserver/notice"
 	"konsil/homeserver/notify"
 	"konsil/homeserver/push"
 	"konsil/homeserver/room"
@@ -56,6 +57,7 @@ type keepers struct {
 	accounts *account.Keeper
 	presence *ephemeral.Keeper
 	media    *media.Repository
+	notices  *notice.Keeper
 	outside  *federation.Federation
 	push     *push.Keeper
 	sync     *clientsync.Syncer
@@ -109,6 +111,7 @@ func (k *keepers) base() {
 		Server: k.row.Name, Store: k.store, Dir: filepath.Join(cfg.DataDir, "media", fileName(k.row.Name)), Remote: k.remote,
 		Clock: cfg.Clock, Rand: cfg.Rand, MaxUpload: s.MaxUploadBytes,
 	})
+	k.notices = notice.New(notice.Config{Server: k.row.Name, Store: k.store, Accounts: k.accounts, Rooms: k.rooms})
 }
 
 // movers makes those of floor 6, which follow the domain's order.
@@ -140,7 +143,7 @@ func (k *keepers) clientAPI() http.Handler {
 	cfg, s := k.host.cfg, k.host.cfg.Settings
 	return csapi.New(csapi.Config{
 		Server: k.row.Name, Accounts: k.accounts, E2EE: k.devices, Ephemeral: k.presence, Federation: k.outside, Rooms: k.rooms,
-		Media: k.media, Sync: k.sync, Push: k.push, Remote: k.remote, Clock: cfg.Clock, Log: k.log, Unlimited: s.NoRateLimits,
+		Media: k.media, Sync: k.sync, Push: k.push, Notices: k.notices, Remote: k.remote, Clock: cfg.Clock, Log: k.log, Unlimited: s.NoRateLimits,
 		DefaultVersion: Flavour(k.row.Flavour).defaultRoomVersion(),
 		Discovery:      csapi.Discovery{BaseURL: s.PublicBaseURL},
 		TURN:           csapi.TURN{URIs: s.TURN.URIs, Secret: s.TURN.Secret},

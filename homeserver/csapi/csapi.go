@@ -18,6 +18,7 @@ import (
 	"konsil/homeserver/ephemeral"
 	"konsil/homeserver/federation"
 	"konsil/homeserver/media"
+	"konsil/homeserver/notice"
 	"konsil/homeserver/push"
 	"konsil/homeserver/room"
 	"konsil/kit/clock"
@@ -38,6 +39,7 @@ type Config struct {
 	Sync       *clientsync.Syncer     // /sync
 	Push       *push.Keeper           // push rules, pushers, unread counts
 	Media      *media.Repository      // files
+	Notices    *notice.Keeper         // what operators tell users; nil means that they can not
 	Remote     *ssclient.Client       // speaks to other servers; nil means that there are none
 	Clock      clock.Clock            // nil means the system's
 	Log        *slog.Logger           // nil means slog.Default()

@@ -15,6 +15,7 @@ import (
 	"konsil/homeserver/csapi"
 	"konsil/homeserver/e2ee"
 	"konsil/homeserver/ephemeral"
+	"konsil/homeserver/notice"
 	"konsil/homeserver/notify"
 	"konsil/homeserver/room"
 	"konsil/homeserver/store"
@@ -74,6 +75,7 @@ func openRig(t testing.TB, url string, changes ...change) *rig {
 			return room.Profile{DisplayName: p.DisplayName, AvatarURL: p.AvatarURL}, err
 		}})
 	apiConfig.Accounts, apiConfig.Rooms = accounts, rooms
+	apiConfig.Notices = notice.New(notice.Config{Server: server, Store: db, Accounts: accounts, Rooms: rooms})
 	apiConfig.Ephemeral = ephemeral.New(ephemeral.Config{Server: server, Store: db, Notify: wake, Rooms: rooms, Accounts: accounts, Clock: fake})
 	return &rig{csapi.New(apiConfig).Handler(), t, db, fake, accounts, rooms}
 }

@@ -192,6 +192,11 @@ type leaveRequest struct {
 
 // leaveRoom leaves a room, rejects an invite or takes back a knock. CS v1.16 #post_matrixclientv3roomsroomidleave
 func (a *API) leaveRoom(ctx context.Context, caller account.Caller, req leaveRequest) (None, error) {
+	if a.Notices != nil {
+		if err := a.Notices.CheckLeave(ctx, caller.User, req.Room); err != nil {
+			return None{}, err
+		}
+	}
 	change := room.MembershipChange{Room: req.Room, Sender: caller.User, Target: caller.User, Reason: req.Reason}
 	_, err := a.Rooms.Leave(ctx, change)
 	if errors.Is(err, room.ErrNotHere) && a.Federation != nil {

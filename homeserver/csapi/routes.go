@@ -45,6 +45,7 @@ func (a *API) rows() []row {
 		a.typingRoutes(),
 		a.receiptRoutes(),
 		a.presenceRoutes(),
+		a.serverNoticeRoutes(),
 	)
 }
 

@@ -13,4 +13,7 @@ var (
 	// Synapse's administration API, as far as tools and test suites speak it.
 	SharedSecretNonce    = Endpoint{"sharedSecretNonce", "GET", None, []string{"/_synapse/admin/v1/register"}}
 	SharedSecretRegister = Endpoint{"sharedSecretRegister", "POST", None, []string{"/_synapse/admin/v1/register"}}
+
+	SendServerNotice        = Endpoint{"sendServerNotice", "POST", Token, []string{"/_synapse/admin/v1/send_server_notice"}}
+	SendServerNoticeWithTxn = Endpoint{"sendServerNoticeWithTxn", "PUT", Token, []string{"/_synapse/admin/v1/send_server_notice/{txnId}"}}
 )
