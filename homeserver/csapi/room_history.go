@@ -137,9 +137,14 @@ func (a *API) messages(ctx context.Context, caller account.Caller, req messagesR
 	if err != nil {
 		return nil, err
 	}
-	if page.Gap && ask.Backward && ask.Limit > 0 && a.backfill(ctx, req.Room, page.Missing, ask.Limit) {
-		if page, err = a.Rooms.Messages(ctx, ask); err != nil {
-			return nil, err
+	if page.Gap && ask.Backward && ask.Limit > 0 {
+		switch {
+		case a.backfill(ctx, req.Room, page.Missing, ask.Limit):
+			if page, err = a.Rooms.Messages(ctx, ask); err != nil {
+				return nil, err
+			}
+		case len(page.Events) == 0:
+			page.End = nil // nobody has what lies before: a client must not ask for ever
 		}
 	}
 	var state []*room.Event
