@@ -129,3 +129,18 @@ func TestNothingToResolve(t *testing.T) {
 		t.Error(got, err, w.asked)
 	}
 }
+
+// What an agreed event stands on is agreed too, though it is in no state and only one side names it otherwise.
+func TestAgreedChainIsNoDifference(t *testing.T) {
+	for _, version := range []string{"11", "12"} {
+		w, _ := small(version)
+		dave, empty := user("dave"), ""
+		invite := w.add(draft{name: "I", kind: event.TypeMember, sender: "alice", key: &dave, content: `{"membership":"invite"}`, prev: []int64{2}})
+		join := w.add(draft{name: "J", kind: event.TypeMember, sender: "dave", key: &dave, content: `{"membership":"join"}`, prev: []int64{invite}})
+		topic := w.add(draft{name: "T", kind: event.TypeTopic, sender: "alice", key: &empty, content: `{}`, prev: []int64{join}, auth: []int64{2, invite}})
+		full, err := resolve.FullConflictedSet(w.create, [][]resolve.Entry{w.after[topic], w.after[join]}, w)
+		if err != nil || !slices.Equal(full, []int64{topic}) {
+			t.Errorf("v%s: %v %v", version, full, err)
+		}
+	}
+}
