@@ -122,11 +122,11 @@ func (s *Syncer) wait(ctx context.Context, q *query) ([]byte, error) {
 	}
 	timer := s.cfg.Clock.NewTimer(min(q.Timeout, maxTimeout))
 	defer timer.Stop()
-	rooms, err := s.interest(ctx, q.User)
+	v, _, err := s.view(ctx, q.User)
 	if err != nil {
 		return nil, err
 	}
-	waiter := s.cfg.Notify.Register(notify.Interest{User: q.User, Rooms: rooms})
+	waiter := s.cfg.Notify.Register(notify.Interest{User: q.User, Rooms: v.joined})
 	defer waiter.Close()
 	for {
 		// Also before the first wait: something may have happened before the waiter was there.
@@ -142,19 +142,4 @@ func (s *Syncer) wait(ctx context.Context, q *query) ([]byte, error) {
 			return nil, ctx.Err()
 		}
 	}
-}
-
-// interest lists the rooms whose changes concern a user: those they are in.
-func (s *Syncer) interest(ctx context.Context, user id.UserID) ([]id.RoomID, error) {
-	v, _, err := s.view(ctx, user)
-	if err != nil {
-		return nil, err
-	}
-	rooms := make([]id.RoomID, 0, len(v.rooms))
-	for _, r := range v.rooms {
-		if r.Membership == store.Joined {
-			rooms = append(rooms, r.RoomID)
-		}
-	}
-	return rooms, nil
 }

@@ -71,10 +71,15 @@ func (a *answer) write(ctx context.Context) (written, error) {
 		}
 		return all, nil
 	}
+	related := a.window.related(shown)
+	if len(related) < len(shown) {
+		state = append(state, shown...)
+	}
+	// An event in both parts is the same but for what relates to it, so the part with that comes last.
 	for _, part := range []struct {
 		events []*room.Event
 		bundle bool
-	}{{state, false}, {shown, true}} { // an event in both is the same but for what relates to it
+	}{{state, false}, {related, true}} {
 		if len(part.events) == 0 {
 			continue
 		}

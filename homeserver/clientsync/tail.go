@@ -9,6 +9,7 @@ import (
 
 	"konsil/homeserver/room"
 	"konsil/homeserver/store"
+	"konsil/matrix/canonical"
 	"konsil/matrix/event"
 	"konsil/matrix/id"
 )
@@ -28,6 +29,7 @@ type tail struct {
 	events  []*room.Event                         // by position
 	bytes   int                                   // of their JSON
 	last    map[store.ChangeKind]map[string]int64 // position of the last change, by key
+	parents map[id.EventID]bool                   // what these events relate to
 	lists   []marked                              // changed device lists, by position
 	shown   []marked                              // changed presence, by position
 }
@@ -83,23 +85,27 @@ func (t *tail) restart(at int64) {
 	defer t.mu.Unlock()
 	t.started, t.base, t.top = true, at, at
 	t.events, t.bytes, t.lists, t.shown = nil, 0, nil, nil
-	t.last = map[store.ChangeKind]map[string]int64{}
+	t.last, t.parents = map[store.ChangeKind]map[string]int64{}, map[id.EventID]bool{}
 }
 
 // read takes in what happened after top, up to upTo. It needs the turn.
 func (t *tail) read(ctx context.Context, top, upTo int64) error {
-	events, err := t.rooms.EventsAfter(ctx, top, upTo, tailBatch)
-	if err != nil {
-		return fmt.Errorf("read events: %w", err)
-	}
+	var nids []int64
 	var changes []store.Changed
-	err = t.db.ReadOne(ctx, func(tx *store.Tx) error {
+	err := t.db.Read(ctx, func(tx *store.Tx) error {
 		var err error
+		if nids, err = tx.EventsBetween(ctx, top, upTo, tailBatch); err != nil {
+			return err
+		}
 		changes, err = tx.ChangesAfter(ctx, top, upTo, tailChanges)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("read changes: %w", err)
+	}
+	events, err := t.rooms.EventsByNID(ctx, nids)
+	if err != nil {
+		return fmt.Errorf("read events: %w", err)
 	}
 	if len(events) == tailBatch || len(changes) == tailChanges {
 		t.restart(upTo) // nobody has waited for so long; who comes is answered from the store
@@ -138,6 +144,9 @@ func (t *tail) read(ctx context.Context, top, upTo int64) error {
 	for _, ev := range events {
 		t.events = append(t.events, ev)
 		t.bytes += len(ev.JSON)
+		if parent, ok := canonical.GetString(ev.Content, "m.relates_to", "event_id"); ok {
+			t.parents[id.EventID(parent)] = true
+		}
 	}
 	t.top = upTo
 	t.trim()
@@ -191,6 +200,10 @@ func (t *tail) trim() {
 				delete(byKey, key)
 			}
 		}
+	}
+	if len(t.parents) > tailEvents {
+		clear(t.parents)
+		t.base = t.top // nobody knows any more what relates to the events here
 	}
 	t.lists = slices.Clone(markedAfter(t.lists, base))
 	t.shown = slices.Clone(markedAfter(t.shown, base))
@@ -248,6 +261,23 @@ func (w window) changedRooms() []id.RoomID {
 		}
 	}
 	return rooms
+}
+
+// related picks the events that others may relate to. Of those in the tail the tail knows: what relates to an event comes
+// after it.
+func (w window) related(events []*room.Event) []*room.Event {
+	if !w.complete {
+		return events
+	}
+	w.tail.mu.RLock()
+	defer w.tail.mu.RUnlock()
+	var parents []*room.Event
+	for _, ev := range events {
+		if ev.Pos <= w.tail.base || w.tail.parents[ev.ID] {
+			parents = append(parents, ev)
+		}
+	}
+	return parents
 }
 
 // anyList says whether any device list may have changed within the window, anyPresence the same of presence.

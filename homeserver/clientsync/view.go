@@ -15,6 +15,7 @@ import (
 type view struct {
 	rooms   []store.UserRoomRow
 	byRoom  map[id.RoomID]*store.UserRoomRow
+	joined  []id.RoomID // of these, the rooms they are in
 	ignored map[id.UserID]bool
 	pos     int64 // right for everything up to here, and for later as long as the tail knows of no change for the user
 }
@@ -105,6 +106,9 @@ func (s *Syncer) loadView(ctx context.Context, user id.UserID) (*view, error) {
 	v.byRoom = make(map[id.RoomID]*store.UserRoomRow, len(v.rooms))
 	for i := range v.rooms {
 		v.byRoom[v.rooms[i].RoomID] = &v.rooms[i]
+		if v.rooms[i].Membership == store.Joined {
+			v.joined = append(v.joined, v.rooms[i].RoomID)
+		}
 	}
 	v.ignored = ignoredUsers(ignored)
 	return v, nil

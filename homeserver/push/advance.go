@@ -3,6 +3,7 @@ package push
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"konsil/homeserver/room"
 	"konsil/homeserver/room/auth"
@@ -77,25 +78,18 @@ func (k *Keeper) shrink() {
 
 // step counts one batch.
 func (k *Keeper) step(ctx context.Context, after, upTo int64) error {
-	events, err := k.cfg.Rooms.EventsAfter(ctx, after, upTo, batch)
+	nids, receipts, rules, err := k.readBatch(ctx, after, upTo)
+	if err != nil {
+		return fmt.Errorf("read what to count: %w", err)
+	}
+	events, err := k.cfg.Rooms.EventsByNID(ctx, nids)
 	if err != nil {
 		return fmt.Errorf("read events to count: %w", err)
 	}
 	if len(events) == batch {
-		upTo = events[batch-1].Pos
-	}
-	var receipts []store.Receipt
-	var rules []store.UserPushRules
-	err = k.cfg.Store.Read(ctx, func(tx *store.Tx) error {
-		var err error
-		if receipts, err = tx.LocalReceipts(ctx, after, upTo); err != nil {
-			return err
-		}
-		rules, err = tx.PushRulesChanged(ctx, after, upTo)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("read receipts to count: %w", err)
+		upTo = events[batch-1].Pos // the receipts read may lie further on; they come again
+		receipts = slices.DeleteFunc(receipts, func(r store.Receipt) bool { return r.Pos > upTo })
+		rules = slices.DeleteFunc(rules, func(r store.UserPushRules) bool { return r.Pos > upTo })
 	}
 	touched := make(map[id.RoomID]bool, 4)
 	for _, ev := range events {
@@ -112,6 +106,20 @@ func (k *Keeper) step(ctx context.Context, after, upTo int64) error {
 	}
 	k.pos.Store(upTo)
 	return nil
+}
+
+func (k *Keeper) readBatch(ctx context.Context, after, upTo int64) (nids []int64, receipts []store.Receipt, rules []store.UserPushRules, err error) {
+	err = k.cfg.Store.Read(ctx, func(tx *store.Tx) (err error) {
+		if nids, err = tx.EventsBetween(ctx, after, upTo, batch); err != nil {
+			return err
+		}
+		if receipts, err = tx.LocalReceipts(ctx, after, upTo); err != nil {
+			return err
+		}
+		rules, err = tx.PushRulesChanged(ctx, after, upTo)
+		return err
+	})
+	return nids, receipts, rules, err
 }
 
 // inOrder counts events, applies receipts and takes over changed rules, each at its place.

@@ -40,7 +40,7 @@ func (tx *Tx) ChangesAfter(ctx context.Context, after, upTo int64, limit int) ([
 		UNION ALL SELECT 4, user_id, pos FROM device_list WHERE domain_id = $0 AND pos > $1 AND pos <= $2
 		UNION ALL SELECT 5, signer, pos FROM user_signature WHERE domain_id = $0 AND pos > $1 AND pos <= $2
 		UNION ALL SELECT 6, user_id, pos FROM presence WHERE domain_id = $0 AND pos > $1 AND pos <= $2
-		LIMIT $3`, []any{after, upTo, limit},
+		LIMIT $3 + 0`, []any{after, upTo, limit},
 		func(row *db.Row) error {
 			var c Changed
 			if err := row.Scan(&c.Kind, &c.Key, &c.Pos); err != nil {
@@ -50,4 +50,12 @@ func (tx *Tx) ChangesAfter(ctx context.Context, after, upTo int64, limit int) ([
 			return nil
 		})
 	return all, err
+}
+
+// EventsBetween lists the numbers of the timeline events of all rooms after one position, up to another, in order: for who
+// will find most of them in memory.
+func (tx *Tx) EventsBetween(ctx context.Context, after, upTo int64, limit int) ([]int64, error) {
+	return db.List[int64](ctx, tx, `
+		SELECT event_nid FROM event
+		WHERE domain_id = $0 AND pos > 0 AND pos > $1 + 0 AND pos <= $2 ORDER BY pos LIMIT $3 + 0`, after, upTo, limit)
 }

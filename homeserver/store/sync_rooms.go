@@ -8,11 +8,11 @@ import (
 )
 
 // NewestInRoom lists the numbers of the newest events of a room in its own order, of those in the timeline up to a position:
-// newest first.
+// newest first. "+ 0" keeps SQLite from compiling the statement anew for each limit: it looks at the values of bare arguments.
 func (tx *Tx) NewestInRoom(ctx context.Context, room, upTo int64, limit int) ([]int64, error) {
 	return db.List[int64](ctx, tx, `
 		SELECT event_nid FROM event
-		WHERE domain_id = $0 AND room_nid = $1 AND pos <> 0 AND pos <= $2 ORDER BY topo DESC, pos DESC LIMIT $3`,
+		WHERE domain_id = $0 AND room_nid = $1 AND pos <> 0 AND pos <= $2 ORDER BY topo DESC, pos DESC LIMIT $3 + 0`,
 		room, upTo, limit)
 }
 
