@@ -60,7 +60,7 @@ vulnerabilities() {
 }
 
 unit() {
-	go run ./kit/db/dbtest/pgserver -- go test -race -timeout 20m $(go list ./... | grep -v '^konsil/test/scenario')
+	go run ./test/pgserver -- go test -race -timeout 20m $(go list ./... | grep -v '^konsil/test/scenario')
 }
 
 slow() { # what to make faster next

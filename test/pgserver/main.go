@@ -1,6 +1,6 @@
 // Command pgserver runs a command with a PostgreSQL server of its own, so that all test processes share one:
 //
-//	go run ./kit/db/dbtest/pgserver -- go test ./...
+//	go run ./test/pgserver -- go test ./...
 //
 // Without PostgreSQL on the machine the command runs all the same; the tests skip that engine.
 package main
