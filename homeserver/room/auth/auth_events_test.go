@@ -144,6 +144,23 @@ func TestA11AuthEvents(t *testing.T) {
 	}
 }
 
+// TestA11SelfReference: an event that names itself in its own slot.
+func TestA11SelfReference(t *testing.T) {
+	for name, want := range map[string]string{"2": "2.2", "12": "3.2"} {
+		v := version(t, name)
+		create := makeEvent(t, v, "$1", "alice", event.TypeCreate, ptr(""), `{"creator":"@alice:t"}`)
+		create.RoomID = map[bool]id.RoomID{true: "!1", false: "!room:t"}[v.HashedRoomID]
+		self := makeEvent(t, v, "$self", "alice", event.TypeMember, ptr("@alice:t"), `{"membership":"join"}`)
+		cited := []auth.Cited{{PDU: self}, {PDU: create}}
+		if v.HashedRoomID {
+			cited = cited[:1]
+		}
+		if got := ruleOf(auth.CheckAuthEvents(self, cited, auth.ParseCreate(create))); got != want {
+			t.Errorf("v%s: got %s, want %s", name, got, want)
+		}
+	}
+}
+
 // The state that auth events make allows what the room allows.
 func TestAuthEventState(t *testing.T) {
 	for _, name := range []string{"11", "12"} {
