@@ -26,10 +26,12 @@ type batch struct {
 	rebuilt bool // the current state was replaced as a whole
 	touched bool // there is something to store besides writes
 
+	// also runs at the end of the same transaction.
+	also func(ctx context.Context, tx *store.Tx) error
+
 	// Of a new room.
 	published bool
 	alias     *store.AliasRow
-	also      func(ctx context.Context, tx *store.Tx) error
 
 	events map[int64]*Event
 	ids    map[id.EventID]*Event

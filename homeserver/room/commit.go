@@ -52,10 +52,17 @@ func (b *batch) flush(tx *store.Tx) error {
 			return err
 		}
 	}
+	save := b.flushNew
 	if b.known {
-		return tx.UpdateRoom(ctx, b.head.row())
+		save = func(tx *store.Tx) error { return tx.UpdateRoom(ctx, b.head.row()) }
 	}
-	return b.flushNew(tx)
+	if err := save(tx); err != nil {
+		return err
+	}
+	if b.also != nil {
+		return b.also(ctx, tx)
+	}
+	return nil
 }
 
 // flushNew stores what only a new room has.
@@ -71,9 +78,6 @@ func (b *batch) flushNew(tx *store.Tx) error {
 		} else if !free {
 			return mxerr.RoomInUse()
 		}
-	}
-	if b.also != nil {
-		return b.also(b.ctx, tx)
 	}
 	return nil
 }
@@ -119,6 +123,13 @@ func (b *batch) flushBeside(tx *store.Tx, w *write) error {
 	if r := w.redacts; r != nil {
 		if err := tx.RedactEvent(ctx, r.ev.NID, r.by, r.ev.JSON); err != nil {
 			return err
+		}
+		if r.ev.Type == event.TypeMember && b.head.state.get(r.ev.SlotNID) == r.ev.NID {
+			// The name it gave is gone with it.
+			member := store.MemberRow{User: id.UserID(*r.ev.StateKey), Membership: store.ParseMembership(r.ev.Membership()), Event: r.ev.NID}
+			if err := tx.SetMembership(ctx, b.head.nid, member); err != nil {
+				return err
+			}
 		}
 	}
 	if w.awaits != "" {

@@ -138,6 +138,61 @@ func (e *Engine) ResolveAlias(ctx context.Context, alias id.RoomAlias) (id.RoomI
 	return row.Room, servers, nil
 }
 
+// checkAliases refuses a canonical alias event that newly names aliases which do not lead to the room. Those of other servers are theirs to
+// say: csapi asks. CS v1.16 #mroomcanonical_alias
+func (e *Engine) checkAliases(ctx context.Context, d Draft) error {
+	named, err := namedAliases(d.Content)
+	if err != nil {
+		return err
+	}
+	var before []id.RoomAlias
+	now, err := e.StateEvent(ctx, d.Room, event.TypeCanonicalAlias, "")
+	if err != nil {
+		return err
+	}
+	if now != nil {
+		before, _ = namedAliases(now.Content)
+	}
+	for _, alias := range named {
+		if alias.Server() != e.cfg.Server || slices.Contains(before, alias) {
+			continue
+		}
+		row, err := e.alias(ctx, alias)
+		if err == errUnknownAlias || err == nil && row.Room != d.Room {
+			return mxerr.New(400, mxerr.CodeBadAlias, "The alias does not lead to the room")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// namedAliases lists the aliases of a canonical alias event.
+func namedAliases(content []byte) ([]id.RoomAlias, error) {
+	var named []id.RoomAlias
+	add := func(value []byte) error {
+		s, ok := canonical.String(value)
+		alias, err := id.ParseRoomAlias(s)
+		if !ok || err != nil {
+			return mxerr.InvalidParam("The alias is not valid")
+		}
+		named = append(named, alias)
+		return nil
+	}
+	if value, ok := canonical.Get(content, "alias"); ok && string(value) != "null" && string(value) != `""` {
+		if err := add(value); err != nil {
+			return nil, err
+		}
+	}
+	if list, ok := canonical.Get(content, "alt_aliases"); ok {
+		if err := canonical.Array(list, add); err != nil {
+			return nil, mxerr.InvalidParam("alt_aliases is no list of aliases")
+		}
+	}
+	return named, nil
+}
+
 // AliasesOf lists the aliases of this domain for a room, for those who may see it. CS v1.16 #get_matrixclientv3roomsroomidaliases
 func (e *Engine) AliasesOf(ctx context.Context, user id.UserID, room id.RoomID) ([]id.RoomAlias, error) {
 	h, err := e.head(ctx, room)

@@ -223,3 +223,45 @@ func TestSummariesOfSpaces(t *testing.T) {
 		t.Errorf("a private room is told to a server: %v", err)
 	}
 }
+
+func TestCanonicalAliasesMustLeadToTheRoom(t *testing.T) {
+	s := newServer(t, "klinik.test")
+	anna := s.user("anna")
+	r, other := s.create(anna), s.create(anna)
+	if err := s.CreateAlias(ctx, anna, "#other:klinik.test", other); err != nil {
+		t.Fatal(err)
+	}
+	key := ""
+	send := func(typ, content string) error {
+		_, err := s.Send(ctx, room.Draft{Room: r, Sender: anna, Type: typ, StateKey: &key, Content: json.RawMessage(content)})
+		return err
+	}
+	refused(t, "missing", send(event.TypeCanonicalAlias, `{"alias":"#none:klinik.test"}`), mxerr.CodeBadAlias)
+	refused(t, "of another room", send(event.TypeCanonicalAlias, `{"alt_aliases":["#other:klinik.test"]}`), mxerr.CodeBadAlias)
+	refused(t, "no alias", send(event.TypeCanonicalAlias, `{"alias":"%x:klinik.test"}`), mxerr.CodeInvalidParam)
+	refused(t, "a second create event", send(event.TypeCreate, `{"x":1}`), mxerr.CodeInvalidParam)
+	if err := s.CreateAlias(ctx, anna, "#good:klinik.test", r); err != nil {
+		t.Fatal(err)
+	}
+	if err := send(event.TypeCanonicalAlias, `{"alias":"#good:klinik.test"}`); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestForgottenRoomsCanNotBeRead(t *testing.T) {
+	s := newServer(t, "klinik.test")
+	anna, bob := s.user("anna"), s.user("bob")
+	r := s.create(anna)
+	s.join(r, bob)
+	if err := leaveAndForget(s, r, bob); err != nil {
+		t.Fatal(err)
+	}
+	_, err := s.Messages(ctx, room.PageRequest{Room: r, User: bob, Backward: true, Limit: 5})
+	refused(t, "messages", err, mxerr.CodeForbidden)
+	_, err = s.StateForUser(ctx, bob, r)
+	refused(t, "state", err, mxerr.CodeForbidden)
+	s.join(r, bob)
+	if _, err = s.Messages(ctx, room.PageRequest{Room: r, User: bob, Backward: true, Limit: 5}); err != nil {
+		t.Error(err)
+	}
+}

@@ -8,7 +8,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"konsil/homeserver/room/auth"
 	"konsil/homeserver/store"
 	"konsil/matrix/canonical"
 	"konsil/matrix/event"
@@ -201,11 +200,18 @@ func (h *head) inviter() id.UserID {
 // inAnyRoom reports whether a user is joined to one of the rooms, as far as we know them.
 func (e *Engine) inAnyRoom(ctx context.Context, user id.UserID, list []id.RoomID) (bool, error) {
 	for _, room := range list {
-		m, err := e.Membership(ctx, room, user)
+		h, err := e.head(ctx, room)
 		if err != nil {
 			return false, err
 		}
-		if m == event.Join {
+		if h == nil || !h.here() {
+			continue // what we knew when we left counts no more
+		}
+		ev, err := e.currentSlot(ctx, h, id.Slot{Type: event.TypeMember, StateKey: string(user)})
+		if err != nil {
+			return false, err
+		}
+		if membershipOf(ev) == event.Join {
 			return true, nil
 		}
 	}
@@ -474,5 +480,3 @@ func (e *Engine) currentSlot(ctx context.Context, h *head, slot id.Slot) (*Event
 	}
 	return e.eventByNID(ctx, ev)
 }
-
-var _ auth.State = (*stateView)(nil)

@@ -19,9 +19,9 @@ func (e *Engine) Send(ctx context.Context, d Draft) (id.EventID, error) {
 	if len(d.Type) > event.MaxField || d.StateKey != nil && len(*d.StateKey) > event.MaxField {
 		return "", mxerr.TooLarge("The event type or state key is too long")
 	}
-	if d.Type == event.TypeMember && d.StateKey != nil {
-		if _, err := id.ParseUserID(*d.StateKey); err != nil {
-			return "", mxerr.InvalidParam("The state key is not a user ID")
+	if d.StateKey != nil {
+		if err := e.checkState(ctx, d); err != nil {
+			return "", err
 		}
 	}
 	var sent id.EventID
@@ -30,6 +30,23 @@ func (e *Engine) Send(ctx context.Context, d Draft) (id.EventID, error) {
 		return err
 	})
 	return sent, err
+}
+
+// checkState refuses state that the rules of the room would let through, or refuse with the wrong word.
+func (e *Engine) checkState(ctx context.Context, d Draft) error {
+	switch d.Type {
+	case event.TypeCreate:
+		return mxerr.InvalidParam("A room has one create event")
+	case event.TypeMember:
+		if _, err := id.ParseUserID(*d.StateKey); err != nil {
+			return mxerr.InvalidParam("The state key is not a user ID")
+		}
+	case event.TypeCanonicalAlias:
+		if *d.StateKey == "" {
+			return e.checkAliases(ctx, d)
+		}
+	}
+	return nil
 }
 
 func (b *batch) sendDraft(d Draft) (id.EventID, error) {
@@ -63,7 +80,7 @@ func (b *batch) sendDraft(d Draft) (id.EventID, error) {
 	if err != nil {
 		return "", err
 	}
-	if d.Type == event.TypeRedaction {
+	if d.Type == event.TypeRedaction && d.StateKey == nil {
 		return ev.ID, b.redactByUser(ev)
 	}
 	return ev.ID, nil

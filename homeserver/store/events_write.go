@@ -33,10 +33,10 @@ func (tx *Tx) InsertEvent(ctx context.Context, ev *EventRow) (bool, error) {
 func (tx *Tx) PlaceEvent(ctx context.Context, ev *EventRow) error {
 	return tx.Queue(ctx, `
 		UPDATE event SET pos = $2, topo = $3, status = $4, slot_nid = $5, replaces_nid = $6, state_before = $7, state_after = $8,
-			room_state = $9, auth = $10, json = $11
+			room_state = $9, auth = $10, json = $11, redacted_by = $12
 		WHERE domain_id = $0 AND event_nid = $1`,
 		ev.NID, ev.Pos, ev.Topo, int64(ev.Status), ev.SlotNID, ev.Replaces, ev.StateBefore, ev.StateAfter,
-		ev.RoomState, encodeInts(ev.Auth), ev.JSON)
+		ev.RoomState, encodeInts(ev.Auth), ev.JSON, ev.RedactedBy)
 }
 
 // RedactEvent replaces an event's JSON by its redacted copy, and ends its relation.

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"encoding/binary"
+	"maps"
 	"slices"
 
 	"konsil/kit/db"
@@ -124,29 +125,47 @@ func (tx *Tx) Snapshot(ctx context.Context, nid int64) (Snapshot, error) {
 	return s, err
 }
 
-// RoomSnapshots calls fn with each snapshot of a room, its size in bytes, and whether it is needed directly, for collection.
-func (tx *Tx) RoomSnapshots(ctx context.Context, room int64, fn func(nid, parent, bytes int64)) error {
-	return db.Each(ctx, tx, `SELECT snapshot_nid, parent_nid, length(entries) FROM state_snapshot WHERE domain_id = $0 AND room_nid = $1`,
+// CollectSnapshots deletes the snapshots of a room that no event and no other snapshot needs, and says how many those were. Nobody
+// may add to the room meanwhile.
+func (tx *Tx) CollectSnapshots(ctx context.Context, room int64) (int, error) {
+	parents := map[int64]int64{}
+	err := db.Each(ctx, tx, `SELECT snapshot_nid, parent_nid FROM state_snapshot WHERE domain_id = $0 AND room_nid = $1`,
 		[]any{room}, func(row *db.Row) error {
-			var nid, parent, size int64
-			if err := row.Scan(&nid, &parent, &size); err != nil {
-				return err
-			}
-			fn(nid, parent, size)
-			return nil
+			var nid, parent int64
+			err := row.Scan(&nid, &parent)
+			parents[nid] = parent
+			return err
 		})
-}
-
-// SnapshotsInUse lists the snapshots that events and the room itself name.
-func (tx *Tx) SnapshotsInUse(ctx context.Context, room int64) ([]int64, error) {
-	return db.List[int64](ctx, tx, `
+	if err != nil {
+		return 0, err
+	}
+	used, err := db.List[int64](ctx, tx, `
 		SELECT state_before FROM event WHERE domain_id = $0 AND room_nid = $1 AND state_before <> 0
 		UNION SELECT state_after FROM event WHERE domain_id = $0 AND room_nid = $1 AND state_after <> 0
 		UNION SELECT room_state FROM event WHERE domain_id = $0 AND room_nid = $1 AND room_state <> 0
 		UNION SELECT state_nid FROM room WHERE domain_id = $0 AND room_nid = $1`, room)
+	if err != nil {
+		return 0, err
+	}
+	for _, nid := range used {
+		for nid != 0 { // a snapshot needs its parents; where one was taken off the list, so were they
+			parent, listed := parents[nid]
+			if !listed {
+				break
+			}
+			delete(parents, nid)
+			nid = parent
+		}
+	}
+	for part := range slices.Chunk(slices.Sorted(maps.Keys(parents)), 1000) {
+		if err := tx.Queue(ctx, `DELETE FROM state_snapshot WHERE domain_id = $0 AND snapshot_nid in($1)`, part); err != nil {
+			return 0, err
+		}
+	}
+	return len(parents), nil
 }
 
-// DeleteSnapshots removes snapshots that nobody needs.
-func (tx *Tx) DeleteSnapshots(ctx context.Context, nids []int64) error {
-	return tx.Queue(ctx, `DELETE FROM state_snapshot WHERE domain_id = $0 AND snapshot_nid in($1)`, nids)
+// SnapshotSize is what the snapshots of a room take, in bytes.
+func (tx *Tx) SnapshotSize(ctx context.Context, room int64) (int64, error) {
+	return db.Get[int64](ctx, tx, `SELECT COALESCE(SUM(length(entries)), 0) FROM state_snapshot WHERE domain_id = $0 AND room_nid = $1`, room)
 }
