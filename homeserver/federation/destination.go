@@ -262,10 +262,13 @@ func (s *Sender) queuedEvents(ctx context.Context, server id.ServerName, b *batc
 
 // send makes one transaction of a batch. SS v1.16 #transactions
 func (s *Sender) send(ctx context.Context, d *destination, b *batch) error {
-	slots := s.live
+	slots := s.fresh
 	s.mu.Lock()
-	if d.failures > 0 {
+	switch {
+	case d.failures > 0:
 		slots = s.retries
+	case s.proven[d.server]:
+		slots = s.live
 	}
 	d.tried = s.clock.Now()
 	s.mu.Unlock()
@@ -374,6 +377,10 @@ func (s *Sender) sent(ctx context.Context, d *destination, b *batch) error {
 		d.failures = 0
 		s.failing.Add(-1)
 	}
+	if len(s.proven) >= maxProven {
+		clear(s.proven)
+	}
+	s.proven[d.server] = true
 	return nil
 }
 
@@ -386,6 +393,7 @@ func (s *Sender) failed(ctx context.Context, d *destination, b *batch, wait time
 		s.failing.Add(1)
 	}
 	d.failures++
+	delete(s.proven, d.server)
 	pause := max(jitter(backoff(d.failures)), wait)
 	d.retryAt = now.Add(pause)
 	d.volatile, d.order = nil, nil

@@ -23,14 +23,6 @@ type JoinRequest struct {
 	Content json.RawMessage // further fields of the member event (reason, custom keys); may be nil
 }
 
-// fallback is the server of the room ID, for who names none: who names servers may have a reason not to ask others.
-func (req JoinRequest) fallback() []id.ServerName {
-	if len(req.Via) > 0 {
-		return nil
-	}
-	return []id.ServerName{req.Room.Server()}
-}
-
 const (
 	// joinTime bounds a join, however large the room.
 	joinTime = 15 * time.Minute
@@ -60,7 +52,11 @@ func (f *Federation) join(ctx context.Context, req JoinRequest) error {
 		return err
 	}
 	var tried attempts
-	for _, server := range f.candidates(req.Via, inviter, req.fallback()) {
+	servers, err := f.residents(ctx, req, inviter)
+	if err != nil {
+		return err
+	}
+	for _, server := range servers {
 		err := f.joinThrough(ctx, server, req)
 		if err == nil {
 			return nil
@@ -74,6 +70,19 @@ func (f *Federation) join(ctx context.Context, req JoinRequest) error {
 		}
 	}
 	return tried.told()
+}
+
+// residents are the servers to ask. Who names servers may have a reason not to ask others; only where nobody else is named,
+// the room ID's server and those that we know in the room are asked.
+func (f *Federation) residents(ctx context.Context, req JoinRequest, more []id.ServerName) ([]id.ServerName, error) {
+	if named := f.candidates(req.Via, more); len(named) > 0 {
+		return named, nil
+	}
+	known, err := f.cfg.Rooms.JoinedServers(ctx, req.Room)
+	if err != nil && !errors.Is(err, room.ErrUnknownRoom) {
+		return nil, err
+	}
+	return f.candidates([]id.ServerName{req.Room.Server()}, known), nil
 }
 
 // joinThrough makes the handshake with one resident server. SS v1.16 #joining-rooms
@@ -209,7 +218,11 @@ func pick(byID map[id.EventID]*event.PDU, ids []id.EventID) []*event.PDU {
 // Knock lets a local user knock on a room through another server. SS v1.16 #knocking-rooms
 func (f *Federation) Knock(ctx context.Context, req JoinRequest) error {
 	var tried attempts
-	for _, server := range f.candidates(req.Via, req.fallback()) {
+	servers, err := f.residents(ctx, req, nil)
+	if err != nil {
+		return err
+	}
+	for _, server := range servers {
 		err := f.knockThrough(ctx, server, req)
 		if err == nil {
 			return nil

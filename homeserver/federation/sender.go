@@ -42,11 +42,14 @@ type Sender struct {
 	changed chan struct{} // the loop has to look at retries or the cursor
 	failing atomic.Int64  // destinations with a retryAt, so that Contact costs nothing when all is well
 
-	live    chan struct{} // slots for transactions to servers that answered last time
-	retries chan struct{} // slots for those that did not, so that the dead never keep the living waiting (A31)
+	// Slots for transactions, in three pools so that servers that hang never keep those waiting that answer (A31).
+	live    chan struct{} // to servers that have answered since the start
+	fresh   chan struct{} // to servers of which nothing is known yet
+	retries chan struct{} // to servers that did not answer last time
 
 	mu      sync.Mutex
 	dests   map[id.ServerName]*destination // with something to send, or failing; guarded by mu
+	proven  map[id.ServerName]bool         // those that have answered since the start, guarded by mu
 	relays  map[id.EventID]bool            // foreign events that are ours to tell, guarded by mu
 	silent  map[id.EventID]bool            // events of ours that another server tells, guarded by mu
 	relayed []id.EventID                   // relays done since the cursor was saved, guarded by mu
@@ -58,7 +61,9 @@ type Sender struct {
 
 const (
 	liveSlots  = 256
+	freshSlots = 128
 	retrySlots = 32
+	maxProven  = 50_000 // servers remembered as having answered
 
 	cursorEvery = time.Second
 
@@ -79,8 +84,8 @@ func newSender(cfg Config) *Sender {
 	s := &Sender{
 		server: cfg.Server, client: cfg.Client, store: cfg.Store, rooms: cfg.Rooms, devices: cfg.Devices,
 		clock: cfg.Clock, log: cfg.Log, started: cfg.Clock.Now().UnixMilli(),
-		changed: make(chan struct{}, 1), live: make(chan struct{}, liveSlots), retries: make(chan struct{}, retrySlots),
-		dests: map[id.ServerName]*destination{}, relays: map[id.EventID]bool{}, silent: map[id.EventID]bool{},
+		changed: make(chan struct{}, 1), live: make(chan struct{}, liveSlots), fresh: make(chan struct{}, freshSlots), retries: make(chan struct{}, retrySlots),
+		dests: map[id.ServerName]*destination{}, proven: map[id.ServerName]bool{}, relays: map[id.EventID]bool{}, silent: map[id.EventID]bool{},
 		wake: map[stream]<-chan struct{}{},
 	}
 	// Followers are registered before anything is read, so that nothing falls between.
@@ -96,6 +101,13 @@ func (s *Sender) Run(ctx context.Context) error {
 	s.mu.Lock()
 	s.spawn, s.ctx = g.Go, ctx
 	s.mu.Unlock()
+	g.Go(func() error {
+		<-ctx.Done()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.spawn = nil // from here on no worker starts
+		return nil
+	})
 	g.Go(func() error {
 		if err := s.load(ctx); err != nil {
 			return err

@@ -3,6 +3,7 @@ package federation_test
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"testing"
@@ -320,9 +321,12 @@ func TestA31DeadServersDelayNobody(t *testing.T) {
 	alice := us.user("alice")
 	roomID := us.create(alice)
 	good.joins(us, roomID)
+	us.say(roomID, alice, "hello")
+	us.until("sent", func() bool { return len(good.got()) == 1 })
+	hole := blackHole(t)
 	messages := map[id.UserID]map[id.DeviceID]json.RawMessage{}
 	for i := range 500 {
-		dead := id.UserID(fmt.Sprintf("@u:dead%d.localhost:1", i))
+		dead := id.UserID(fmt.Sprintf("@u:dead%d.localhost:%d", i, hole))
 		messages[dead] = map[id.DeviceID]json.RawMessage{"D": json.RawMessage(`{}`)}
 	}
 	if err := us.keys.SendToDevice(ctx, alice, "DEV", "1", "m.test", messages); err != nil {
@@ -330,10 +334,41 @@ func TestA31DeadServersDelayNobody(t *testing.T) {
 	}
 	start := time.Now()
 	us.say(roomID, alice, "quick")
-	us.until("sent", func() bool { return len(good.got()) == 1 })
+	us.until("sent", func() bool { return len(good.got()) == 2 })
 	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("a live server waited %v for dead ones", took)
 	}
+}
+
+// blackHole takes connections and says nothing.
+func blackHole(t *testing.T) (port int) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var open []net.Conn
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			open = append(open, conn)
+			mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		mu.Lock()
+		defer mu.Unlock()
+		for _, conn := range open {
+			conn.Close()
+		}
+	})
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 // An event about to leave the room's graph shape alone: what is sent is what is stored, byte by byte.
