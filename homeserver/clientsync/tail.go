@@ -45,7 +45,7 @@ const (
 	tailEvents  = 4000
 	tailBytes   = 8 << 20
 	tailChanges = 20_000
-	tailBatch   = 500
+	tailBatch   = 1000 // positions read at once
 )
 
 func newTail(db *store.DB, rooms *room.Engine) *tail {
@@ -90,11 +90,15 @@ func (t *tail) restart(at int64) {
 
 // read takes in what happened after top, up to upTo. It needs the turn.
 func (t *tail) read(ctx context.Context, top, upTo int64) error {
+	if upTo-top > tailBatch {
+		t.restart(upTo) // nobody has waited for so long; who comes is answered from the store
+		return nil
+	}
 	var nids []int64
 	var changes []store.Changed
 	err := t.db.Read(ctx, func(tx *store.Tx) error {
 		var err error
-		if nids, err = tx.EventsBetween(ctx, top, upTo, tailBatch); err != nil {
+		if nids, err = tx.EventsBetween(ctx, top, upTo); err != nil {
 			return err
 		}
 		changes, err = tx.ChangesAfter(ctx, top, upTo, tailChanges)
@@ -107,8 +111,8 @@ func (t *tail) read(ctx context.Context, top, upTo int64) error {
 	if err != nil {
 		return fmt.Errorf("read events: %w", err)
 	}
-	if len(events) == tailBatch || len(changes) == tailChanges {
-		t.restart(upTo) // nobody has waited for so long; who comes is answered from the store
+	if len(changes) == tailChanges {
+		t.restart(upTo)
 		return nil
 	}
 	fresh, err := t.redacted(ctx, events)

@@ -3,7 +3,6 @@ package push
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"konsil/homeserver/room"
 	"konsil/homeserver/room/auth"
@@ -13,8 +12,8 @@ import (
 	"konsil/matrix/pushrule"
 )
 
-// batch is how many events are counted between two looks at receipts.
-const batch = 256
+// batch is how many positions are read at once.
+const batch = 500
 
 // Advance counts everything up to a position. CS v1.16 #server-behaviour-14: "The updated notification count from a new
 // event MUST appear in the same /sync response as the event itself".
@@ -78,6 +77,7 @@ func (k *Keeper) shrink() {
 
 // step counts one batch.
 func (k *Keeper) step(ctx context.Context, after, upTo int64) error {
+	upTo = min(upTo, after+batch)
 	nids, receipts, rules, err := k.readBatch(ctx, after, upTo)
 	if err != nil {
 		return fmt.Errorf("read what to count: %w", err)
@@ -85,11 +85,6 @@ func (k *Keeper) step(ctx context.Context, after, upTo int64) error {
 	events, err := k.cfg.Rooms.EventsByNID(ctx, nids)
 	if err != nil {
 		return fmt.Errorf("read events to count: %w", err)
-	}
-	if len(events) == batch {
-		upTo = events[batch-1].Pos // the receipts read may lie further on; they come again
-		receipts = slices.DeleteFunc(receipts, func(r store.Receipt) bool { return r.Pos > upTo })
-		rules = slices.DeleteFunc(rules, func(r store.UserPushRules) bool { return r.Pos > upTo })
 	}
 	touched := make(map[id.RoomID]bool, 4)
 	for _, ev := range events {
@@ -110,7 +105,7 @@ func (k *Keeper) step(ctx context.Context, after, upTo int64) error {
 
 func (k *Keeper) readBatch(ctx context.Context, after, upTo int64) (nids []int64, receipts []store.Receipt, rules []store.UserPushRules, err error) {
 	err = k.cfg.Store.Read(ctx, func(tx *store.Tx) (err error) {
-		if nids, err = tx.EventsBetween(ctx, after, upTo, batch); err != nil {
+		if nids, err = tx.EventsBetween(ctx, after, upTo); err != nil {
 			return err
 		}
 		if receipts, err = tx.LocalReceipts(ctx, after, upTo); err != nil {
