@@ -59,18 +59,16 @@ func TestA17CaseDoesNotCount(t *testing.T) {
 
 // TestA17ManyGlobs: a list beyond the cap keeps everybody out, at once.
 func TestA17ManyGlobs(t *testing.T) {
-	acl := func(n int) *auth.ServerACL {
-		deny := make([]string, n)
-		for i := range deny {
-			deny[i] = fmt.Sprintf("x%d*.org", i)
-		}
-		raw, _ := json.Marshal(map[string]any{"allow": []string{"*"}, "deny": deny})
-		return auth.ParseServerACL(raw)
+	deny := make([]string, 10000)
+	for i := range deny {
+		deny[i] = fmt.Sprintf("x%d*.org", i)
 	}
-	if !acl(10000).Allows("a.org") || acl(10000).Allows("x77z.org") {
+	raw, _ := json.Marshal(map[string]any{"allow": []string{"*"}, "deny": deny})
+	if acl := auth.ParseServerACL(raw); !acl.Allows("a.org") || acl.Allows("x77z.org") {
 		t.Error("ten thousand patterns do not work")
 	}
-	if acl(1000000).Allows("a.org") {
+	million := `{"allow":["*"],"deny":["x"` + strings.Repeat(`,"x"`, 1000000) + `]}`
+	if auth.ParseServerACL([]byte(million)).Allows("a.org") {
 		t.Error("a million patterns let somebody in")
 	}
 }
@@ -87,6 +85,10 @@ func TestA17CatastrophicPatterns(t *testing.T) {
 	}
 }
 
+func ascii(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 })
+}
+
 // Patterns that are looked up match as those that are walked.
 func FuzzServerACL(f *testing.F) {
 	f.Add(`{"allow":["*"],"deny":["*.evil.org","evil.org"]}`, "x.evil.org")
@@ -94,7 +96,7 @@ func FuzzServerACL(f *testing.F) {
 	f.Add(`{"allow":[["*"]],"allow_ip_literals":null}`, "[::1]:80")
 	f.Fuzz(func(t *testing.T, content, server string) {
 		acl := auth.ParseServerACL([]byte(content))
-		if acl.Allows(id.ServerName(server)) != acl.Allows(id.ServerName(strings.ToUpper(server))) && strings.ToLower(strings.ToUpper(server)) == strings.ToLower(server) {
+		if acl.Allows(id.ServerName(server)) != acl.Allows(id.ServerName(strings.ToUpper(server))) && ascii(server) {
 			t.Error("case counts")
 		}
 		raw, err := json.Marshal(map[string]any{"allow": []string{server}})

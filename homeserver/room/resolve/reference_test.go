@@ -51,13 +51,8 @@ func reference(w *world, states [][]resolve.Entry) []resolve.Entry {
 type set map[int64]bool
 
 func union(a, b set) set {
-	all := make(set)
-	for e := range a {
-		all[e] = true
-	}
-	for e := range b {
-		all[e] = true
-	}
+	all := maps.Clone(a)
+	maps.Copy(all, b)
 	return all
 }
 
@@ -96,7 +91,7 @@ func (r *ref) chain(e int64) set {
 	c := make(set)
 	for _, a := range r.nodes[e-1].Auth {
 		c[a] = true
-		c = union(c, r.chain(a))
+		maps.Copy(c, r.chain(a))
 	}
 	r.chains[e] = c
 	return c
@@ -108,7 +103,7 @@ func (r *ref) difference(states [][]resolve.Entry) set {
 		all := make(set)
 		for _, e := range s {
 			all[e.Event] = true
-			all = union(all, r.chain(e.Event))
+			maps.Copy(all, r.chain(e.Event))
 		}
 		for e := range all {
 			reached[e]++
