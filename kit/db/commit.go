@@ -29,7 +29,7 @@ func (d *DB) run(batch []*Pending) {
 		for _, p := range batch {
 			p.settled = false
 		}
-		if err = d.transact(ctx, batch, careful); err == errCareful {
+		if err = d.transact(ctx, batch, careful); errors.Is(err, errCareful) {
 			careful = true
 			err = d.transact(ctx, batch, careful)
 		}

@@ -52,6 +52,9 @@ func (p *Pools) put(url string) {
 	}
 	p.mu.Unlock()
 	if last {
+		shared.mu.Lock()
+		shared.closed = true
+		shared.mu.Unlock()
 		shared.closeIdle(0)
 	}
 }
@@ -68,8 +71,9 @@ type pgPool struct {
 	users int           // guarded by Pools.mu
 	room  chan struct{} // a token for each connection in use
 
-	mu   sync.Mutex
-	idle []*pgConn // the last used last, guarded by mu
+	mu     sync.Mutex
+	idle   []*pgConn // the last used last, guarded by mu
+	closed bool      // nobody uses the pool any more, guarded by mu
 }
 
 // acquire gives an idle connection or makes one.
@@ -123,8 +127,14 @@ func (p *pgPool) give(c *pgConn) {
 	}
 	c.since = time.Now() // of the machine: it is its sockets that age
 	p.mu.Lock()
-	p.idle = append(p.idle, c)
+	closed := p.closed
+	if !closed {
+		p.idle = append(p.idle, c)
+	}
 	p.mu.Unlock()
+	if closed { // a read that outlived its handle
+		c.close()
+	}
 }
 
 func (p *pgPool) distrust() {

@@ -14,9 +14,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"konsil/kit/limit"
-	"unicode/utf8"
 )
 
 // BindKind says what is wrong with a request.

@@ -94,6 +94,7 @@ func TestBindRefuses(t *testing.T) {
 		{"from=1", `{"name":"x"} x`, web.NotJSON, ""},
 		{"from=1", `nul`, web.NotJSON, ""},
 		{"from=1", "\ufeff{}", web.NotJSON, ""},
+		{"from=1", "{\"name\":\"\xff\"}", web.NotJSON, ""},
 		{"from=1", "{\"name\":\"\x00\"}", web.NotJSON, ""},
 		{"from=1", `[]`, web.BadJSON, ""},
 		{"from=1", `"x"`, web.BadJSON, ""},

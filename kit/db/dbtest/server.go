@@ -59,7 +59,7 @@ cd "$2"
 "$1/postgres" -D data -k "$2" -h "" -c fsync=off -c synchronous_commit=off -c full_page_writes=off \
 	-c max_connections=200 -c shared_buffers=64MB -c max_locks_per_transaction=1024 -c client_min_messages=warning >server.log 2>&1 </dev/null &
 pid=$!
-trap 'kill -QUIT $pid 2>/dev/null; wait $pid 2>/dev/null; rm -rf "$2"/*' EXIT
+trap 'while kill -QUIT $pid 2>/dev/null; do sleep 0.1; done; cd /; rm -rf "$2"' EXIT
 trap '' INT TERM HUP
 cat >/dev/null || true
 `
