@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 )
 
 // Client speaks the Client-Server API for one user, as little of it as scenarios need.
@@ -296,13 +295,4 @@ func (c *Client) Members(ctx context.Context, room string) (map[string]string, e
 		members[*ev.StateKey] = m.Membership
 	}
 	return members, nil
-}
-
-// timeoutOf tells the server how long to wait, a little less than the context allows.
-func timeoutOf(ctx context.Context) time.Duration {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return patience
-	}
-	return max(0, min(patience, time.Until(deadline)-time.Second))
 }

@@ -8,10 +8,12 @@ package harness
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -67,13 +69,23 @@ func Binary(tb testing.TB) string {
 	return binary
 }
 
-// freeAddress picks an address that is free now. Only `konsil serve` needs it, whose server name contains its port.
-func freeAddress(tb testing.TB) string {
+// freeAddresses picks addresses that are free now. Only `konsil serve` needs them, whose server name contains its port. They lie
+// below the ports that the system gives to outgoing connections, so that none of these takes one while its server is down.
+func freeAddresses(tb testing.TB, n int) []string {
 	tb.Helper()
-	socket, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+	const lowest, highest, tries = 15000, 32000, 100
+	var found []string
+	for range tries {
+		at := net.JoinHostPort("127.0.0.1", strconv.Itoa(lowest+rand.IntN(highest-lowest)))
+		socket, err := net.Listen("tcp", at)
+		if err != nil {
+			continue
+		}
+		defer func() { _ = socket.Close() }() // all at the end: none is picked twice
+		if found = append(found, at); len(found) == n {
+			return found
+		}
 	}
-	defer func() { _ = socket.Close() }()
-	return socket.Addr().String()
+	tb.Fatalf("no %d ports are free", n)
+	return nil
 }

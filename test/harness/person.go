@@ -16,7 +16,7 @@ type Person struct {
 	Left      map[string]bool    // rooms that sync has said were left
 	Timelines map[string][]Event // by room, the oldest first, gaps filled
 	since     string
-	seen      map[string]int // how often sync or the filling of gaps has given an event
+	seen      map[string]int // how often an event was given as new
 }
 
 // NewPerson makes a person who has seen nothing yet.
@@ -74,11 +74,12 @@ func (p *Person) Sync(ctx context.Context, wait time.Duration) error {
 	return nil
 }
 
-// add appends a piece of timeline. What lies between it and the known end is fetched, as a client does when one scrolls up.
+// add appends a piece of timeline. What lies between it and the known end, or the room's beginning, is fetched, as a client does
+// when one scrolls up.
 func (p *Person) add(ctx context.Context, room string, t timeline) error {
 	var gap []Event // newest first
 	known := func(ev Event) bool { return p.seen[ev.ID] > 0 }
-	for from, more := t.Prev, t.Limited && len(p.Timelines[room]) > 0; more; {
+	for from, more := t.Prev, t.Limited; more; {
 		older, err := p.back(ctx, room, from)
 		if err != nil {
 			return fmt.Errorf("fill the gap in %s: %w", room, err)
@@ -92,6 +93,9 @@ func (p *Person) add(ctx context.Context, room string, t timeline) error {
 		from = older.End
 	}
 	for _, ev := range append(reversed(gap), t.Events...) {
+		if t.Limited && known(ev) { // who comes back to a room is shown its end anew, also what they saw before
+			continue
+		}
 		p.seen[ev.ID]++
 		p.Timelines[room] = append(p.Timelines[room], ev)
 	}
@@ -103,7 +107,7 @@ func (p *Person) Until(ctx context.Context, what string, done func() bool) error
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for !done() {
-		err := p.Sync(ctx, timeoutOf(ctx))
+		err := p.Sync(ctx, patience) // the context ends it earlier
 		if err == nil && ctx.Err() == nil {
 			continue
 		}
@@ -118,7 +122,7 @@ func (p *Person) Until(ctx context.Context, what string, done func() bool) error
 	return nil
 }
 
-// Twice lists events that sync has given more than once, which it never may to one who continues at its token.
+// Twice lists events that sync has given as new more than once, which it never may to one who continues at its token.
 func (p *Person) Twice() []string {
 	var twice []string
 	for event, times := range p.seen {

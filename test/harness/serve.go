@@ -3,14 +3,13 @@ package harness
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"crypto/x509"
 
 	"konsil/kit/devca"
 )
@@ -42,7 +41,8 @@ type Server struct {
 // Serve starts a server and waits until it is ready.
 func (n *Network) Serve(tb testing.TB, args ...string) *Server {
 	tb.Helper()
-	client, federation := freeAddress(tb), freeAddress(tb)
+	ports := freeAddresses(tb, 2)
+	client, federation := ports[0], ports[1]
 	_, port, _ := strings.Cut(federation, ":")
 	dir := tb.TempDir()
 	s := &Server{Name: "localhost:" + port, ClientAPI: "http://" + client, Dir: filepath.Join(dir, "data")}
