@@ -66,7 +66,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	case "postgres", "postgresql":
 		d.engine, err = openPostgres(cfg)
 	default:
-		err = fmt.Errorf("%q is neither sqlite: nor postgres:", scheme)
+		err = fmt.Errorf("scheme %q is neither sqlite nor postgres", scheme)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)

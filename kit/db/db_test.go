@@ -68,7 +68,7 @@ type name string // as an id.RoomID is one
 func TestValuesComeBackAsTheyWent(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, url string) {
 		d, ctx := open(t, db.Config{URL: url, Domain: 7}), t.Context()
-		text := "grüße 'x' $1 ? \U0001F9D1‍⚕️"
+		text := "grüße 'x' $1 ? \U0001F9D1\u200d⚕"
 		err := d.Write(ctx, func(tx *db.Tx) error {
 			n, err := tx.Exec(ctx, `INSERT INTO item (id, domain_id, name, body) VALUES ($2, $0, $1, $3)`, name(text), int32(1), []byte{0, 255, 0})
 			if n != 1 {

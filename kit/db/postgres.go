@@ -62,7 +62,7 @@ func (p *Pools) put(url string) {
 const (
 	connectTimeout = 10 * time.Second
 	keepIdle       = time.Minute // after this a connection without work is closed, when somebody looks
-	trustIdle      = time.Second // after this a connection is looked at before it is used
+	trustIdle      = time.Second // after this a connection is asked whether it lives before it is used
 )
 
 // pgPool holds the connections to one database.
@@ -88,7 +88,7 @@ func (p *pgPool) acquire(ctx context.Context) (*pgConn, error) {
 		if c == nil {
 			break
 		}
-		if time.Since(c.since) < trustIdle || c.pg.CheckConn() == nil {
+		if time.Since(c.since) < trustIdle || c.pg.Ping(ctx) == nil {
 			return c, nil
 		}
 		c.close()
