@@ -274,14 +274,14 @@ func (p *plan) state(typ string, content map[string]any) {
 func (p *plan) preset(preset string, given map[id.Slot]bool) {
 	rule, guests := "invite", "can_join"
 	if preset == presetPublic {
-		rule, guests = "public", "forbidden"
+		rule, guests = "public", "" // forbidden is what a room without the event says
 	}
 	for _, s := range []struct{ typ, field, value string }{
 		{event.TypeJoinRules, "join_rule", rule},
 		{event.TypeHistoryVisibility, "history_visibility", "shared"},
 		{event.TypeGuestAccess, "guest_access", guests},
 	} {
-		if !given[id.Slot{Type: s.typ}] {
+		if s.value != "" && !given[id.Slot{Type: s.typ}] {
 			p.state(s.typ, map[string]any{s.field: s.value})
 		}
 	}

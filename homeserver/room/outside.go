@@ -62,11 +62,8 @@ func (e *Engine) SignInvite(ctx context.Context, invite *event.PDU, stripped []j
 		if b.head.here() {
 			return nil // it comes with the room's other events
 		}
-		now, err := e.UserRoom(b.ctx, user, invite.RoomID)
-		if err == nil && now.Membership == event.Ban && b.head.snap.nid != 0 {
-			return mxerr.Forbidden("The user is banned from the room")
-		}
-		_, err = b.outside(signed, user, store.Invited, strippedWith(stripped, signed))
+		// A ban we know of may be lifted by now: nobody tells a server that is not in the room.
+		_, err := b.outside(signed, user, store.Invited, strippedWith(stripped, signed))
 		return err
 	})
 	if errors.Is(err, errOtherRoom) {

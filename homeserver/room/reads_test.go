@@ -110,8 +110,8 @@ func TestRedactions(t *testing.T) {
 			if _, err := redact(anna, own); err != nil {
 				t.Errorf("redacted twice: %v", err)
 			}
-			if _, err := redact(anna, "$unknown:klinik.test"); !mxerr.Is(err, mxerr.CodeNotFound) {
-				t.Errorf("unknown target: %v", err)
+			if _, err := redact(anna, "$unknown:klinik.test"); err != nil {
+				t.Errorf("a target that may still come: %v", err)
 			}
 		})
 	}

@@ -51,10 +51,7 @@ func (e *Engine) checkState(ctx context.Context, d Draft) error {
 
 func (b *batch) sendDraft(d Draft) (id.EventID, error) {
 	h := &b.head
-	if h.snap.nid == 0 {
-		return "", ErrUnknownRoom
-	}
-	if !h.here() {
+	if h.snap.nid == 0 || !h.here() { // whether we know the room at all is no business of who is outside
 		return "", mxerr.Forbidden("You are not in the room")
 	}
 	txn := ""
@@ -181,7 +178,12 @@ func (b *batch) redactByUser(redaction *Event) error {
 	if err != nil {
 		return err
 	}
-	if target == nil || target.RoomNID != b.head.nid || target.Status != store.Accepted {
+	if target == nil {
+		// It may be one that has not reached us yet: the redaction waits for it, and is judged then.
+		b.writes[len(b.writes)-1].awaits = redaction.Redacts
+		return nil
+	}
+	if target.RoomNID != b.head.nid || target.Status != store.Accepted {
 		return mxerr.NotFound("The event to redact is not known")
 	}
 	levels := b.head.levels()
