@@ -71,6 +71,10 @@ func openDomain(ctx context.Context, h *Host, row store.RegisteredDomain) (*Doma
 	}
 	k := keepers{host: h, row: row, store: db, notify: notify.New(), log: h.cfg.Log.With("domain", string(row.Name))}
 	k.base()
+	if err := k.accounts.EnsureAppServices(ctx); err != nil {
+		_ = db.Close()
+		return nil, err
+	}
 	k.movers()
 	d := &Domain{
 		Name: row.Name, Flavour: Flavour(row.Flavour), Accounts: k.accounts,
@@ -101,7 +105,7 @@ func (k *keepers) base() {
 	k.accounts = account.New(account.Config{
 		Server: k.row.Name, Store: k.store, Notify: k.notify, Clock: cfg.Clock, Rand: cfg.Rand, Log: k.log, Hasher: k.host.hasher,
 		Registration: s.registration(), SharedSecret: s.RegistrationSecret, MinPassword: s.minPassword(),
-		UnlimitedLogins: s.NoRateLimits, DevicesChanged: k.devices.DevicesChanged,
+		UnlimitedLogins: s.NoRateLimits, DevicesChanged: k.devices.DevicesChanged, AppServices: k.host.services.of(k.row.Name),
 	})
 	k.presence = ephemeral.New(ephemeral.Config{
 		Server: k.row.Name, Store: k.store, Notify: k.notify, Rooms: k.rooms, Accounts: k.accounts, Clock: cfg.Clock, Log: k.log,

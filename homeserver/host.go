@@ -60,6 +60,7 @@ type Host struct {
 	network  *ssclient.Network
 	hasher   *account.Hasher
 	metrics  *obs.Metrics
+	services appServices
 
 	mu     sync.Mutex
 	awake  map[id.ServerName]*berth // guarded by mu
@@ -92,11 +93,15 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 	if err := os.MkdirAll(filepath.Join(cfg.DataDir, "domains"), 0o700); err != nil {
 		return nil, fmt.Errorf("make data folder: %w", err)
 	}
+	services, err := readAppServices(cfg.Settings.AppServiceDir)
+	if err != nil {
+		return nil, err
+	}
 	registry, err := store.OpenRegistry(ctx, cfg.registryURL())
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{cfg: cfg, registry: registry, hasher: cfg.Settings.hasher(), metrics: obs.NewMetrics(), awake: map[id.ServerName]*berth{}}
+	h := &Host{cfg: cfg, registry: registry, services: services, hasher: cfg.Settings.hasher(), metrics: obs.NewMetrics(), awake: map[id.ServerName]*berth{}}
 	h.metrics.Gauge("konsil_domains_awake", "Domains that are awake.", func() float64 { return float64(h.Awake()) })
 	network := cfg.Network
 	network.Local = h.local

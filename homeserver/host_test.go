@@ -35,11 +35,14 @@ type rig struct {
 	token map[id.UserID]string
 	dir   string
 	db    string
+
+	settings homeserver.Settings
 }
 
 func newRig(t *testing.T, url string) *rig {
 	t.Helper()
-	r := &rig{t: t, clock: clock.NewFake(time.Now()), token: map[id.UserID]string{}, dir: t.TempDir()}
+	r := &rig{t: t, clock: clock.NewFake(time.Now()), token: map[id.UserID]string{}, dir: t.TempDir(),
+		settings: homeserver.Settings{CheapPasswords: true, NoRateLimits: true, AllowPrivate: true}}
 	if strings.HasPrefix(url, "postgres") {
 		r.db = url
 	}
@@ -56,15 +59,23 @@ func newRig(t *testing.T, url string) *rig {
 func (r *rig) open() {
 	r.t.Helper()
 	host, err := homeserver.Open(r.t.Context(), homeserver.Config{
-		DataDir: r.dir, Database: r.db, Clock: r.clock,
-		Settings: homeserver.Settings{CheapPasswords: true, NoRateLimits: true, AllowPrivate: true},
-		Network:  ssclient.NetworkConfig{AllowPrivate: true},
+		DataDir: r.dir, Database: r.db, Clock: r.clock, Settings: r.settings,
+		Network: ssclient.NetworkConfig{AllowPrivate: true},
 	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.host = host
 	r.t.Cleanup(func() { _ = host.Close() })
+}
+
+// reopen starts the host anew, with changed settings.
+func (r *rig) reopen() {
+	r.t.Helper()
+	if err := r.host.Close(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.open()
 }
 
 func (r *rig) user(name id.ServerName, localpart string) id.UserID {

@@ -19,7 +19,7 @@ type Settings struct {
 	KeyServers         []id.ServerName
 	TURN               TURN
 	URLPreviews        bool   // fetch previews of links for clients; off by default
-	AppServiceDir      string // folder with registrations of application services, *.yaml
+	AppServiceDir      string // folder with registrations of application services: *.yaml for all domains, <domain>/*.yaml for one
 	PublicBaseURL      string // what /.well-known/matrix/client names; "" derives it from the request
 	AllowPrivate       bool   // connect to loopback and private addresses: development and tests
 }

@@ -53,6 +53,8 @@ type Config struct {
 	AccessTokenLifetime time.Duration
 	// RefreshTokenLifetime is how long a client may stay away without having to log in again; 0 means 90 days.
 	RefreshTokenLifetime time.Duration
+	// AppServices may act for users of their namespaces. See CheckAppServices.
+	AppServices []*AppService
 	// SearchAll makes all users of the domain findable in its user directory, not only those who share a room with the
 	// searcher or are in a published one.
 	SearchAll bool
@@ -71,6 +73,7 @@ type Keeper struct {
 	nonces   *vault[struct{}]   // of shared-secret registrations
 	logins   *vault[id.UserID]  // one-time login tokens
 	proofs   *vault[*operation] // user-interactive authentication under way
+	services map[tokenHash]*AppService
 }
 
 // New assembles a Keeper. It starts nothing: Run does the work in the background.
@@ -100,8 +103,13 @@ func New(cfg Config) *Keeper {
 	if cfg.UnlimitedLogins {
 		attempts = limit.Off()
 	}
+	services := make(map[tokenHash]*AppService, len(cfg.AppServices))
+	for _, s := range cfg.AppServices {
+		services[s.asToken] = s
+	}
 	return &Keeper{
 		Config:   cfg,
+		services: services,
 		tokens:   newTokenCache(),
 		attempts: attempts,
 		nonces:   newVault[struct{}](cfg.Clock, time.Minute, 1000),

@@ -21,13 +21,17 @@ type NewAccount struct {
 	Admin       bool
 	Reserved    bool // a name for the server's own use, with a leading underscore
 	DisplayName string
-	Token       string // registration token that pays for it, "" for none
+	Token       string      // registration token that pays for it, "" for none
+	Service     *AppService // that registers a user of its namespace; nil for people
 }
 
 // CheckUsername says whether somebody may register this name: the grammar, and that it is free.
 // CS v1.16 #get_matrixclientv3registeravailable
 func (k *Keeper) CheckUsername(ctx context.Context, name string) error {
 	user, err := k.newUserID(NewAccount{Localpart: name})
+	if err == nil {
+		err = k.checkOwner(user, nil)
+	}
 	if err != nil {
 		return err
 	}
@@ -53,7 +57,7 @@ func (k *Keeper) newUserID(n NewAccount) (id.UserID, error) {
 		name = strings.ToLower(string(drawn))
 	}
 	// Names with a leading underscore belong to the server and to application services.
-	if n.Reserved != strings.HasPrefix(name, "_") {
+	if n.Service == nil && n.Reserved != strings.HasPrefix(name, "_") {
 		return "", mxerr.InvalidUsername()
 	}
 	user, err := id.NewUserID(name, k.Server)
@@ -68,6 +72,11 @@ func (k *Keeper) Register(ctx context.Context, n NewAccount) (id.UserID, error) 
 	user, err := k.newUserID(n)
 	if err != nil {
 		return "", err
+	}
+	if !n.Reserved {
+		if err := k.checkOwner(user, n.Service); err != nil {
+			return "", err
+		}
 	}
 	hash := ""
 	if n.Password != "" {

@@ -21,6 +21,8 @@ type Caller struct {
 	Locked    bool // CS v1.16 #account-locking
 	Suspended bool // CS v1.16 #account-suspension
 
+	AppService *AppService // that acts for the user, nil for people; then Device may be ""
+
 	session *session
 }
 

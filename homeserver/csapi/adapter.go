@@ -115,7 +115,7 @@ func (a *API) caller(rw row, r *http.Request, check func(account.Caller) error) 
 	if token == "" {
 		return account.Caller{}, mxerr.MissingToken()
 	}
-	caller, err := a.Accounts.Authenticate(r.Context(), token)
+	caller, err := a.authenticate(r, token)
 	if err != nil {
 		return account.Caller{}, err
 	}
@@ -125,6 +125,9 @@ func (a *API) caller(rw row, r *http.Request, check func(account.Caller) error) 
 		}
 	}
 	a.Accounts.Seen(caller, a.peer(r), r.UserAgent())
+	if caller.AppService != nil && !limited(caller) {
+		return caller, nil
+	}
 	return caller, a.allow(rw.limit, string(caller.User))
 }
 

@@ -60,6 +60,13 @@ type updateDeviceRequest struct {
 }
 
 func (a *API) updateDevice(ctx context.Context, caller account.Caller, req updateDeviceRequest) (None, error) {
+	if caller.AppService != nil { // may make devices this way. AS v1.17 #creating-devices
+		name := ""
+		if req.DisplayName != nil {
+			name = *req.DisplayName
+		}
+		return None{}, a.Accounts.CreateDevice(ctx, caller.User, req.Device, name)
+	}
 	if req.DisplayName == nil {
 		_, err := a.Accounts.Device(ctx, caller.User, req.Device)
 		return None{}, err

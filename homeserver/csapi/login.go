@@ -13,7 +13,7 @@ import (
 func (a *API) loginRoutes() []row {
 	return []row{
 		{endpoint.GetLoginFlows, public(a.loginFlows), limitRead},
-		{endpoint.Login, public(a.login), limitLogin},
+		{endpoint.Login, byService(a.login), limitLogin},
 		{endpoint.GenerateLoginToken, user(a.generateLoginToken), limitProve},
 		{endpoint.Refresh, public(a.refresh), limitLogin},
 		{endpoint.Logout, evenLocked(a.logout), limitWrite},
@@ -32,7 +32,11 @@ type loginFlows struct {
 }
 
 func (a *API) loginFlows(context.Context, None) (loginFlows, error) {
-	return loginFlows{[]loginFlow{{Type: "m.login.password"}, {Type: "m.login.token", GetLoginToken: true}}}, nil
+	flows := []loginFlow{{Type: "m.login.password"}, {Type: "m.login.token", GetLoginToken: true}}
+	if len(a.Accounts.AppServices) > 0 {
+		flows = append(flows, loginFlow{Type: loginByService})
+	}
+	return loginFlows{flows}, nil
 }
 
 type loginRequest struct {
@@ -79,7 +83,7 @@ func (a *API) sessionOf(s account.Session) sessionResponse {
 }
 
 // login gives somebody who proves who they are a session. CS v1.16 #post_matrixclientv3login
-func (a *API) login(ctx context.Context, req loginRequest) (sessionResponse, error) {
+func (a *API) login(ctx context.Context, service *account.AppService, req loginRequest) (sessionResponse, error) {
 	var user id.UserID
 	var err error
 	switch req.Type {
@@ -87,6 +91,10 @@ func (a *API) login(ctx context.Context, req loginRequest) (sessionResponse, err
 		user, err = a.byPassword(ctx, req)
 	case "m.login.token":
 		user, err = a.Accounts.RedeemLoginToken(req.Token)
+	case loginByService:
+		if err = a.needService(service); err == nil {
+			user, err = a.Accounts.LoginUser(service, req.name())
+		}
 	default:
 		err = mxerr.Unknown("Unknown login type")
 	}
@@ -123,9 +131,21 @@ type proofRequest struct {
 	Body json.RawMessage `body:"raw"`
 }
 
-// prove asks for the caller's password before an operation is done. It gives nil when the request carries the proof, and
+// name is what the request names the user by.
+func (r loginRequest) name() string {
+	if r.Identifier.User != "" {
+		return r.Identifier.User
+	}
+	return r.User
+}
+
+// prove asks for the caller's password before an operation is done. Application services have none, and full control of their
+// users (AS v1.17 #device-management, #cross-signing). It gives nil when the request carries the proof, and
 // otherwise the answer that asks for it. CS v1.16 #user-interactive-authentication-api
 func (a *API) prove(ctx context.Context, caller account.Caller, e endpoint.Endpoint, body json.RawMessage) error {
+	if caller.AppService != nil {
+		return nil
+	}
 	_, err := a.Accounts.Prove(ctx, account.Operation{
 		Endpoint: e.Name, User: caller.User, Body: body, Flows: [][]string{{account.StagePassword}},
 	})

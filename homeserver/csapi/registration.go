@@ -12,7 +12,7 @@ import (
 
 func (a *API) registrationRoutes() []row {
 	return []row{
-		{endpoint.Register, public(a.register), limitRegister},
+		{endpoint.Register, byService(a.register), limitRegister},
 		{endpoint.CheckUsernameAvailability, public(a.usernameAvailable), limitRegister},
 		{endpoint.RegistrationTokenValidity, public(a.registrationTokenValidity), limitRegister},
 		{endpoint.RequestTokenToRegisterEmail, public(noThirdParty), limitRegister},
@@ -24,6 +24,7 @@ func (a *API) registrationRoutes() []row {
 
 type registerRequest struct {
 	Kind         string          `query:"kind"`
+	Type         string          `json:"type"`
 	Username     string          `json:"username"`
 	Password     string          `json:"password"`
 	InhibitLogin bool            `json:"inhibit_login"`
@@ -32,7 +33,10 @@ type registerRequest struct {
 }
 
 // register makes an account. CS v1.16 #post_matrixclientv3register
-func (a *API) register(ctx context.Context, req registerRequest) (sessionResponse, error) {
+func (a *API) register(ctx context.Context, service *account.AppService, req registerRequest) (sessionResponse, error) {
+	if req.Type == loginByService {
+		return a.registerByService(ctx, service, req)
+	}
 	switch req.Kind {
 	case "", "user":
 	case "guest":

@@ -27,6 +27,12 @@ type createRoomResponse struct {
 // not undo it. CS v1.16 #post_matrixclientv3createroom
 func (a *API) createRoom(ctx context.Context, caller account.Caller, req room.CreateRequest) (createRoomResponse, error) {
 	req.Creator = caller.User
+	if req.AliasName != "" {
+		alias := id.RoomAlias("#" + req.AliasName + ":" + string(a.Server))
+		if err := a.Accounts.CheckAlias(alias, caller.AppService); err != nil {
+			return createRoomResponse{}, err
+		}
+	}
 	made, err := a.Rooms.Create(ctx, req)
 	if err != nil {
 		return createRoomResponse{}, err

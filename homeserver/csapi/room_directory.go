@@ -42,6 +42,9 @@ func (a *API) setRoomAlias(ctx context.Context, caller account.Caller, req setRo
 	if req.Room == "" {
 		return None{}, mxerr.MissingParam("Missing parameter room_id")
 	}
+	if err := a.Accounts.CheckAlias(req.Alias, caller.AppService); err != nil {
+		return None{}, err
+	}
 	return None{}, a.Rooms.CreateAlias(ctx, caller.User, req.Alias, req.Room)
 }
 
@@ -65,7 +68,9 @@ func (a *API) resolveAlias(ctx context.Context, alias id.RoomAlias) (id.RoomID, 
 
 // deleteRoomAlias takes a name away. CS v1.16 #delete_matrixclientv3directoryroomroomalias
 func (a *API) deleteRoomAlias(ctx context.Context, caller account.Caller, req aliasRequest) (None, error) {
-	return None{}, a.Rooms.DeleteAlias(ctx, caller.User, req.Alias, caller.Admin)
+	// A service manages all aliases of its namespace, whoever made them. AS v1.16 #server-admin-style-permissions
+	owns := caller.AppService != nil && caller.AppService.CoversAlias(req.Alias)
+	return None{}, a.Rooms.DeleteAlias(ctx, caller.User, req.Alias, caller.Admin || owns)
 }
 
 type localAliasesResponse struct {

@@ -26,14 +26,19 @@ type sendEventRequest struct {
 	Room    id.RoomID       `path:"roomId"`
 	Type    string          `path:"eventType"`
 	TxnID   string          `path:"txnId"`
+	TS      int64           `query:"ts"`
 	Content json.RawMessage `body:"raw"`
 }
 
 // sendEvent sends a message event. A redaction may come this way in every room version.
 // CS v1.16 #put_matrixclientv3roomsroomidsendeventtypetxnid
 func (a *API) sendEvent(ctx context.Context, caller account.Caller, req sendEventRequest) (eventIDResponse, error) {
+	ts, err := massaged(caller, req.TS)
+	if err != nil {
+		return eventIDResponse{}, err
+	}
 	sent, err := a.Rooms.Send(ctx, room.Draft{
-		Room: req.Room, Sender: caller.User, Type: req.Type, Content: req.Content, Redacts: redactsOf(req.Type, req.Content),
+		Room: req.Room, Sender: caller.User, Type: req.Type, Content: req.Content, Redacts: redactsOf(req.Type, req.Content), TS: ts,
 		Device: caller.Device, TxnScope: "send", TxnID: req.TxnID,
 	})
 	return eventIDResponse{sent}, err
@@ -58,6 +63,7 @@ type sendStateRequest struct {
 	Room     id.RoomID       `path:"roomId"`
 	Type     string          `path:"eventType"`
 	StateKey string          `path:"stateKey"`
+	TS       int64           `query:"ts"`
 	Content  json.RawMessage `body:"raw"`
 }
 
@@ -68,8 +74,12 @@ func (a *API) sendState(ctx context.Context, caller account.Caller, req sendStat
 			return eventIDResponse{}, err
 		}
 	}
+	ts, err := massaged(caller, req.TS)
+	if err != nil {
+		return eventIDResponse{}, err
+	}
 	sent, err := a.Rooms.Send(ctx, room.Draft{
-		Room: req.Room, Sender: caller.User, Type: req.Type, StateKey: &req.StateKey, Content: req.Content,
+		Room: req.Room, Sender: caller.User, Type: req.Type, StateKey: &req.StateKey, Content: req.Content, TS: ts,
 		Device: caller.Device,
 	})
 	return eventIDResponse{sent}, err
