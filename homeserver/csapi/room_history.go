@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"konsil/homeserver/account"
@@ -288,16 +289,37 @@ func (a *API) timestampToEvent(ctx context.Context, caller account.Caller, req t
 	}
 	forward := req.Dir == "f"
 	ev, err := a.Rooms.TimestampToEvent(ctx, caller.User, req.Room, *req.TS, forward)
-	if errors.Is(err, room.ErrUnknownEvent) && a.Federation != nil {
-		// Our history may begin later, or have a gap there.
-		if ev, err = a.Federation.TimestampToEvent(ctx, req.Room, *req.TS, forward); err == nil {
-			ev, err = a.Rooms.EventOf(ctx, caller.User, req.Room, ev.ID)
+	if err != nil && !errors.Is(err, room.ErrUnknownEvent) {
+		return timestampResponse{}, err
+	}
+	if a.Federation != nil && (ev == nil || a.besideGap(ctx, ev)) {
+		// Our history begins later, or has a gap there: others may know an event that is nearer.
+		far, missed := a.farEvent(ctx, caller, req, forward)
+		if ev == nil {
+			ev, err = far, missed
+		} else if missed == nil && forward == (far.OriginServerTS < ev.OriginServerTS) {
+			ev = far
 		}
 	}
 	if err != nil {
 		return timestampResponse{}, err
 	}
 	return timestampResponse{Event: ev.ID, TS: ev.OriginServerTS}, nil
+}
+
+// besideGap reports whether what came just before an event is not here.
+func (a *API) besideGap(ctx context.Context, ev *room.Event) bool {
+	info, err := a.Rooms.Room(ctx, ev.RoomID)
+	return err == nil && slices.ContainsFunc(ev.PrevEvents, func(prev id.EventID) bool { return slices.Contains(info.Missing, prev) })
+}
+
+// farEvent is the nearest event to a time that other servers know, brought here.
+func (a *API) farEvent(ctx context.Context, caller account.Caller, req timestampRequest, forward bool) (*room.Event, error) {
+	far, err := a.Federation.TimestampToEvent(ctx, req.Room, *req.TS, forward)
+	if err != nil {
+		return nil, err
+	}
+	return a.Rooms.EventOf(ctx, caller.User, req.Room, far.ID)
 }
 
 type relationsRequest struct {
