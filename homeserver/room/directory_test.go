@@ -239,7 +239,7 @@ func TestCanonicalAliasesMustLeadToTheRoom(t *testing.T) {
 	refused(t, "missing", send(event.TypeCanonicalAlias, `{"alias":"#none:klinik.test"}`), mxerr.CodeBadAlias)
 	refused(t, "of another room", send(event.TypeCanonicalAlias, `{"alt_aliases":["#other:klinik.test"]}`), mxerr.CodeBadAlias)
 	refused(t, "no alias", send(event.TypeCanonicalAlias, `{"alias":"%x:klinik.test"}`), mxerr.CodeInvalidParam)
-	refused(t, "a second create event", send(event.TypeCreate, `{"x":1}`), mxerr.CodeInvalidParam)
+	refused(t, "a second create event", send(event.TypeCreate, `{"x":1}`), mxerr.CodeBadJSON)
 	if err := s.CreateAlias(ctx, anna, "#good:klinik.test", r); err != nil {
 		t.Fatal(err)
 	}

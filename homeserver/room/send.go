@@ -35,8 +35,6 @@ func (e *Engine) Send(ctx context.Context, d Draft) (id.EventID, error) {
 // checkState refuses state that the rules of the room would let through, or refuse with the wrong word.
 func (e *Engine) checkState(ctx context.Context, d Draft) error {
 	switch d.Type {
-	case event.TypeCreate:
-		return mxerr.InvalidParam("A room has one create event")
 	case event.TypeMember:
 		if _, err := id.ParseUserID(*d.StateKey); err != nil {
 			return mxerr.InvalidParam("The state key is not a user ID")

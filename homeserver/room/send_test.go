@@ -152,8 +152,8 @@ func TestRefusalsAnswerOnlyTheirSender(t *testing.T) {
 		t.Errorf("fraction: %v", err)
 	}
 	_, err = s.Send(ctx, room.Draft{Room: "!none:klinik.test", Sender: anna, Type: event.TypeMessage, Content: text("x")})
-	if !mxerr.Is(err, mxerr.CodeNotFound) {
-		t.Errorf("unknown room: %v", err)
+	if !mxerr.Is(err, mxerr.CodeForbidden) {
+		t.Errorf("unknown room, which nobody may tell from one that is closed to them: %v", err)
 	}
 	s.say(r, anna, "still fine")
 }

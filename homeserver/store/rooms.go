@@ -133,14 +133,14 @@ func (tx *Tx) Missing(ctx context.Context, room int64) ([]MissingEvent, error) {
 // MissingEvent is a backward extremity: an event that a stored one refers to.
 type MissingEvent struct {
 	ID   id.EventID
-	Topo int64 // of the event that refers to it
+	Topo int64 // lowest of the events that refer to it
 }
 
 // AddMissing notes backward extremities.
 func (tx *Tx) AddMissing(ctx context.Context, room int64, m MissingEvent) error {
 	return tx.Queue(ctx, `
 		INSERT INTO missing_event (domain_id, room_nid, event_id, topo) VALUES ($0, $1, $2, $3)
-		ON CONFLICT (domain_id, room_nid, event_id) DO UPDATE SET topo = excluded.topo WHERE missing_event.topo < excluded.topo`,
+		ON CONFLICT (domain_id, room_nid, event_id) DO UPDATE SET topo = excluded.topo WHERE missing_event.topo > excluded.topo`,
 		room, m.ID, m.Topo)
 }
 

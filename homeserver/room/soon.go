@@ -1,5 +1,0 @@
-package room
-
-import "errors"
-
-var errSoon = errors.New("room: under construction")
