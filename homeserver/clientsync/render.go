@@ -144,7 +144,7 @@ func (a *answer) appendSection(b []byte, rooms []*roomAnswer, all written) []byt
 // appendRoom writes one joined or left room.
 func (a *answer) appendRoom(b []byte, r *roomAnswer, all written) []byte {
 	b = append(b, '{')
-	if len(r.accountData) > 0 {
+	if len(r.accountData) > 0 || r.whole {
 		b = append(appendEvents(append(b, `"account_data":`...), accountDataEvents(r.accountData)), ',')
 	}
 	if r.member == nil {
