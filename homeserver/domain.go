@@ -65,7 +65,7 @@ type keepers struct {
 
 // openDomain opens the store and wires everything around it. What is opened is closed again if something fails.
 func openDomain(ctx context.Context, h *Host, row store.RegisteredDomain) (*Domain, error) {
-	db, err := store.Open(ctx, store.Config{URL: h.cfg.storeURL(row.Name), Domain: row.Number})
+	db, err := store.Open(ctx, store.Config{URL: h.cfg.storeURL(row.Name), Domain: row.Number, Pools: h.pools})
 	if err != nil {
 		return nil, err
 	}

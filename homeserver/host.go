@@ -60,6 +60,7 @@ type Host struct {
 	network  *ssclient.Network
 	hasher   *account.Hasher
 	metrics  *obs.Metrics
+	pools    *store.Pools // connections of all domains that share a PostgreSQL database
 	services appServices
 
 	mu     sync.Mutex
@@ -97,11 +98,12 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	registry, err := store.OpenRegistry(ctx, cfg.registryURL())
+	pools := &store.Pools{}
+	registry, err := store.OpenRegistry(ctx, cfg.registryURL(), pools)
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{cfg: cfg, registry: registry, services: services, hasher: cfg.Settings.hasher(), metrics: obs.NewMetrics(), awake: map[id.ServerName]*berth{}}
+	h := &Host{cfg: cfg, registry: registry, services: services, hasher: cfg.Settings.hasher(), metrics: obs.NewMetrics(), pools: pools, awake: map[id.ServerName]*berth{}}
 	h.metrics.Gauge("konsil_domains_awake", "Domains that are awake.", func() float64 { return float64(h.Awake()) })
 	network := cfg.Network
 	network.Local = h.local

@@ -25,6 +25,9 @@ var ErrNotFound = db.ErrNotFound
 // Config says which database, and which domain in it.
 type Config = db.Config
 
+// Pools lets the stores of many domains share the connections to a PostgreSQL database.
+type Pools = db.Pools
+
 // DB is one domain's store.
 type DB struct {
 	db *db.DB

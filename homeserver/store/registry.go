@@ -34,9 +34,9 @@ type RegisteredDomain struct {
 // ErrDomainExists is what Add answers for a name that is taken.
 var ErrDomainExists = errors.New("domain exists already")
 
-// OpenRegistry opens the registry at a database URL as Config.URL takes it.
-func OpenRegistry(ctx context.Context, url string) (*Registry, error) {
-	inner, err := db.Open(ctx, db.Config{URL: url, Readers: 1, CacheKiB: 256})
+// OpenRegistry opens the registry at a database URL as Config.URL takes it; pools may be shared with stores, or nil.
+func OpenRegistry(ctx context.Context, url string, pools *Pools) (*Registry, error) {
+	inner, err := db.Open(ctx, db.Config{URL: url, Readers: 1, CacheKiB: 256, Pools: pools})
 	if err != nil {
 		return nil, fmt.Errorf("open registry: %w", err)
 	}

@@ -12,7 +12,7 @@ package db_test
 //
 // Of a lone SQLite commit some 180 µs are the kernel's (fsync and the log's writes): on a RAM disk the six statements and their
 // commit take 97 µs. Against database/sql over the same SQLite, BenchmarkLayers: 6 allocations instead of 12 for an insert,
-// 8 instead of 28 for a point read, about a tenth less time; the rest is SQLite itself.
+// 8 instead of 28 for a point read; the time is about the same, for most of it is SQLite itself.
 //
 //	go test ./kit/db -run - -bench . -benchtime 2s
 
