@@ -100,6 +100,15 @@ func (b *batch) undo(m mark) {
 		delete(b.events, w.ev.NID)
 		delete(b.ids, w.ev.ID)
 		delete(b.byTxn, w.ev.Txn)
+		if w.redacts != nil {
+			delete(b.events, w.redacts.ev.NID)
+			delete(b.ids, w.redacts.ev.ID)
+		}
+	}
+	for _, w := range b.writes[:m.writes] { // what was redacted may be one of these
+		if b.events[w.ev.NID] == nil {
+			b.events[w.ev.NID], b.ids[w.ev.ID] = w.ev, w.ev
+		}
 	}
 	for _, s := range b.snaps[m.snaps:] {
 		delete(b.fresh, s.NID)

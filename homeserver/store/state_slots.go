@@ -15,6 +15,8 @@ type Slots struct {
 	mu  sync.Mutex
 	nid map[id.Slot]slotEntry // guarded by mu
 	key map[int64]id.Slot     // guarded by mu
+
+	stored int // entries that are stored and may be dropped; guarded by mu
 }
 
 type slotEntry struct {
@@ -22,8 +24,8 @@ type slotEntry struct {
 	stored bool
 }
 
-// maxSlots bounds the map: beyond it stored entries are dropped and read again when needed.
-const maxSlots = 200_000
+// maxSlots bounds the stored entries kept, about 250 bytes each: beyond it some are dropped and read again when needed.
+const maxSlots = 40_000
 
 // SlotRow is a slot with its number.
 type SlotRow struct {
@@ -203,19 +205,28 @@ func (s *Slots) remember(r SlotRow) int64 {
 
 // put needs mu.
 func (s *Slots) put(slot id.Slot, e slotEntry) {
-	if len(s.nid) >= maxSlots {
-		for old, oe := range s.nid { // any stored ones: Go's map order is as good as chance
-			if oe.stored {
-				delete(s.nid, old)
-				delete(s.key, oe.nid)
-			}
-			if len(s.nid) < maxSlots*3/4 {
-				break
-			}
-		}
+	if s.stored >= maxSlots {
+		s.shrink()
+	}
+	if old := s.nid[slot]; e.stored && !old.stored {
+		s.stored++
 	}
 	s.nid[slot] = e
 	s.key[e.nid] = slot
+}
+
+// shrink drops a quarter of the stored entries, any ones: Go's map order is as good as chance. Needs mu.
+func (s *Slots) shrink() {
+	for slot, e := range s.nid {
+		if s.stored <= maxSlots*3/4 {
+			return
+		}
+		if e.stored {
+			delete(s.nid, slot)
+			delete(s.key, e.nid)
+			s.stored--
+		}
+	}
 }
 
 // InsertSlot stores a slot; it may be there already, with the same number.
