@@ -1,9 +1,12 @@
 package federation_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -11,6 +14,8 @@ import (
 
 	"konsil/matrix/canonical"
 	"konsil/matrix/event"
+	"konsil/matrix/id"
+	"konsil/matrix/roomver"
 )
 
 // cpu reports the processor time since the call, per operation of which each iteration has n: on a shared machine the
@@ -113,3 +118,80 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	}
 }
+
+// resident is a stranger that has a room of so many members, of servers that all sign with its key.
+func (s *stranger) resident(b testing.TB, members int) id.RoomID {
+	v, _ := roomver.Get("11")
+	creator := s.user("creator")
+	roomID := id.RoomID("!large:" + string(s.name))
+	var last *event.PDU
+	depth := int64(0)
+	build := func(typ, key string, sender id.UserID, content string, auth ...*event.PDU) *event.PDU {
+		depth++
+		t := event.Template{RoomID: roomID, Sender: sender, Type: typ, StateKey: &key, Content: []byte(content), Depth: depth, OriginServerTS: 1700000000000 + depth}
+		if last != nil {
+			t.PrevEvents = []id.EventID{last.ID}
+		}
+		for _, a := range auth {
+			t.AuthEvents = append(t.AuthEvents, a.ID)
+		}
+		ev, err := event.Build(v, t, s.name, s.key)
+		if err != nil {
+			b.Fatal(err)
+		}
+		last = ev
+		return ev
+	}
+	create := build(event.TypeCreate, "", creator, `{"room_version":"11"}`)
+	me := build(event.TypeMember, string(creator), creator, `{"membership":"join"}`, create)
+	levels := build(event.TypePowerLevels, "", creator, fmt.Sprintf(`{"users":{%q:100}}`, creator), create, me)
+	rules := build(event.TypeJoinRules, "", creator, `{"join_rule":"public"}`, create, me, levels)
+	chain := []*event.PDU{create, me, levels, rules}
+	state := append([]*event.PDU(nil), chain...)
+	for i := range members {
+		user := s.user(fmt.Sprint("member", i))
+		state = append(state, build(event.TypeMember, string(user), user, fmt.Sprintf(`{"membership":"join","displayname":"Member number %d","avatar_url":"mxc://%s/abcdefghijklmnopqrst"}`, i, s.name), create, levels, rules))
+	}
+	var answer bytes.Buffer
+	list := func(evs []*event.PDU) {
+		for i, ev := range evs {
+			if i > 0 {
+				answer.WriteByte(',')
+			}
+			answer.Write(ev.JSON)
+		}
+	}
+	answer.WriteString(`{"origin":"x","state":[`)
+	list(state)
+	answer.WriteString(`],"auth_chain":[`)
+	list(chain)
+	answer.WriteString(`]}`)
+	s.handle("make_join", func(w http.ResponseWriter, r *http.Request) {
+		user, _ := url.PathUnescape(r.URL.EscapedPath()[strings.LastIndexByte(r.URL.EscapedPath(), '/')+1:])
+		fmt.Fprintf(w, `{"room_version":"11","event":{"type":"m.room.member","room_id":%q,"sender":%q,"state_key":%q,"content":{"membership":"join"},"prev_events":[%q],"auth_events":[%q,%q,%q],"depth":%d,"origin_server_ts":1}}`,
+			roomID, user, user, last.ID, create.ID, levels.ID, rules.ID, depth+1)
+	})
+	s.handle("send_join", func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write(answer.Bytes()) })
+	return roomID
+}
+
+// benchmarkJoin is joining a remote room; budget 600 ms of CPU for 2,000 members, 15 s for 50,000 (design 9).
+func benchmarkJoin(b *testing.B, members int) {
+	w := newWorld(b)
+	other := w.stranger("other")
+	roomID := other.resident(b, members)
+	b.ResetTimer()
+	report := cpu(b, 1, "cpu-µs/join")
+	for i := range b.N {
+		us := w.server(fmt.Sprint("us", i))
+		us.join(roomID, us.user("alice"), other.name)
+		servers, err := us.rooms.JoinedServers(ctx, roomID)
+		if err != nil || len(servers) != 2 {
+			b.Fatalf("servers %v, %v", servers, err)
+		}
+	}
+	report()
+}
+
+func BenchmarkJoin2000(b *testing.B)  { benchmarkJoin(b, 2_000) }
+func BenchmarkJoin50000(b *testing.B) { benchmarkJoin(b, 50_000) }
