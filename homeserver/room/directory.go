@@ -318,27 +318,18 @@ type UserHit struct {
 // CS v1.16 #post_matrixclientv3user_directorysearch
 func (e *Engine) SearchUsers(ctx context.Context, user id.UserID, term string, limit int) (hits []UserHit, more bool, err error) {
 	limit = min(max(limit, 1), 100)
-	err = e.store.Read(ctx, func(tx *store.Tx) error {
-		rooms, err := tx.PublishedRooms(ctx)
-		if err != nil {
-			return err
-		}
-		public := make([]int64, len(rooms))
-		for i, r := range rooms {
-			public[i] = r.NID
-		}
-		rows, err := tx.SearchMembers(ctx, user, public, strings.ToLower(term), limit+1)
-		if err != nil {
-			return err
-		}
-		if more = len(rows) > limit; more {
-			rows = rows[:limit]
-		}
-		hits = make([]UserHit, len(rows))
-		for i, r := range rows {
-			hits[i] = UserHit{r.User, r.DisplayName, r.AvatarURL}
-		}
-		return nil
+	rows, err := readList(ctx, e, func(tx *store.Tx) ([]store.MemberRow, error) {
+		return tx.SearchMembers(ctx, user, strings.ToLower(term), limit+1)
 	})
-	return hits, more, err
+	if err != nil {
+		return nil, false, err
+	}
+	if more = len(rows) > limit; more {
+		rows = rows[:limit]
+	}
+	hits = make([]UserHit, len(rows))
+	for i, r := range rows {
+		hits[i] = UserHit{r.User, r.DisplayName, r.AvatarURL}
+	}
+	return hits, more, nil
 }

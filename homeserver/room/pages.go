@@ -333,34 +333,51 @@ func (e *Engine) Context(ctx context.Context, user id.UserID, room id.RoomID, ev
 	if err != nil {
 		return Context{}, err
 	}
-	h, v, err := e.reader(ctx, user, room)
+	before, after := min(max(limit, 0), maxPage)/2, 0
+	if before > 0 {
+		after = max(limit-before, 1)
+	}
+	c, err := e.Around(ctx, user, ev, before, after, f)
+	if err != nil {
+		return Context{}, err
+	}
+	last := ev
+	if n := len(c.After); n > 0 {
+		last = c.After[n-1]
+	}
+	c.State, err = e.StateAfter(ctx, last)
+	return c, err
+}
+
+// Around is Context for an event that the user is known to see, without the state.
+func (e *Engine) Around(ctx context.Context, user id.UserID, ev *Event, before, after int, f EventFilter) (Context, error) {
+	h, v, err := e.reader(ctx, user, ev.RoomID)
 	if err != nil {
 		return Context{}, err
 	}
 	c := Context{Event: ev, Start: EventToken(ev, false), End: EventToken(ev, true)}
-	half := min(max(limit, 0), maxPage) / 2
-	last := ev
-	if half > 0 {
-		r := PageRequest{Room: room, User: user, Limit: half, Backward: true, Filter: f}
-		var before, after Page
-		if err := e.fillPage(ctx, h, v, r, placeOf(c.Start), firstPlace, &before); err != nil {
+	r := PageRequest{Room: ev.RoomID, User: user, Limit: before, Backward: true, Filter: f}
+	var page Page
+	if before > 0 {
+		if err := e.fillPage(ctx, h, v, r, placeOf(c.Start), firstPlace, &page); err != nil {
 			return Context{}, err
 		}
-		r.Backward, r.Limit = false, max(limit-half, 1)
-		if err := e.fillPage(ctx, h, v, r, placeOf(c.End), lastPlace, &after); err != nil {
+		c.Before, page = page.Events, Page{}
+	}
+	if after > 0 {
+		r.Backward, r.Limit = false, after
+		if err := e.fillPage(ctx, h, v, r, placeOf(c.End), lastPlace, &page); err != nil {
 			return Context{}, err
 		}
-		c.Before, c.After = before.Events, after.Events
+		c.After = page.Events
 	}
 	if n := len(c.Before); n > 0 {
 		c.Start = EventToken(c.Before[n-1], false)
 	}
 	if n := len(c.After); n > 0 {
-		last = c.After[n-1]
-		c.End = EventToken(last, true)
+		c.End = EventToken(c.After[n-1], true)
 	}
-	c.State, err = e.StateAfter(ctx, last)
-	return c, err
+	return c, nil
 }
 
 func placeOf(t Token) store.Place { return store.Place{Topo: t.Topo, Pos: t.Pos} }

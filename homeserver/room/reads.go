@@ -455,6 +455,7 @@ func (e *Engine) Heroes(ctx context.Context, room id.RoomID, but id.UserID, limi
 // UserRoom is a local user's relation to a room.
 type UserRoom struct {
 	Room       id.RoomID
+	NID        int64 // number of the room
 	Membership string
 	Event      int64 // number of the member event; see EventsByNID
 	Pos        int64 // of the last change of membership
@@ -463,7 +464,7 @@ type UserRoom struct {
 }
 
 func userRoomOf(r store.UserRoomRow) UserRoom {
-	return UserRoom{Room: r.RoomID, Membership: r.Membership.String(), Event: r.Event, Pos: r.Pos, Forgotten: r.Forgotten, Stripped: r.Stripped}
+	return UserRoom{Room: r.RoomID, NID: r.Room, Membership: r.Membership.String(), Event: r.Event, Pos: r.Pos, Forgotten: r.Forgotten, Stripped: r.Stripped}
 }
 
 // UserRooms lists the rooms of a local user with any membership.

@@ -88,7 +88,12 @@ func (b *batch) receive(origin id.ServerName, pdu *event.PDU, given []id.EventID
 	case err != nil:
 		return Receipt{}, err
 	case len(missing) > 0:
-		return Receipt{Outcome: Deferred, MissingAuth: missing}, nil
+		// What lies before the event often holds its auth events too, so both are named.
+		r := Receipt{Outcome: Deferred, MissingAuth: missing}
+		if given == nil {
+			r.MissingPrev, err = b.missingPrev(in.pdu)
+		}
+		return r, err
 	case refused != nil:
 		return b.rejectEarly(in, refused)
 	}
@@ -228,7 +233,7 @@ func (b *batch) stateBefore(in *incoming, given []id.EventID) (st stored, missin
 		switch {
 		case err != nil:
 			return st, nil, err
-		case ev == nil || ev.StateAfter == 0 && ev.Status != store.Rejected:
+		case !hasState(ev):
 			missing = append(missing, evID)
 		case ev.RoomNID != b.head.nid:
 			return st, nil, errOtherRoom
@@ -251,6 +256,25 @@ func (b *batch) stateBefore(in *incoming, given []id.EventID) (st stored, missin
 	}
 	st, err = b.mergeStates(slices.Sorted(maps.Keys(snaps)))
 	return st, nil, err
+}
+
+// missingPrev lists the prev events whose state is not known.
+func (b *batch) missingPrev(pdu *event.PDU) (missing []id.EventID, err error) {
+	for _, evID := range pdu.PrevEvents {
+		ev, err := b.find(evID)
+		if err != nil {
+			return nil, err
+		}
+		if !hasState(ev) {
+			missing = append(missing, evID)
+		}
+	}
+	return missing, nil
+}
+
+// hasState reports whether the state around an event is settled: known, or known to be unknowable.
+func hasState(ev *Event) bool {
+	return ev != nil && (ev.StateAfter != 0 || ev.Status == store.Rejected)
 }
 
 // givenState makes a state of the events another server named. What is unknown is told as missing; what may be no state is left out.

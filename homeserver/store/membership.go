@@ -181,30 +181,31 @@ func (tx *Tx) SharesRoom(ctx context.Context, a, b id.UserID) (bool, error) {
 // UsersSharingRooms lists who is joined to a room that the user is joined to, the user included.
 func (tx *Tx) UsersSharingRooms(ctx context.Context, user id.UserID) ([]id.UserID, error) {
 	return db.List[id.UserID](ctx, tx, `
-		SELECT DISTINCT y.user_id FROM membership AS x
-		JOIN membership AS y ON y.domain_id = $0 AND y.room_nid = x.room_nid AND y.membership = 1
-		WHERE x.domain_id = $0 AND x.user_id = $1 AND x.membership = 1`, user)
+		SELECT DISTINCT user_id || '' FROM membership -- an expression, or SQLite walks the whole domain in order
+		WHERE domain_id = $0 AND membership = 1 AND room_nid IN (
+			SELECT room_nid FROM membership WHERE domain_id = $0 AND user_id = $1 AND membership = 1)`, user)
 }
 
 // ServersSharing lists the servers with users in rooms that the user is joined to.
 func (tx *Tx) ServersSharing(ctx context.Context, user id.UserID) ([]id.ServerName, error) {
 	return db.List[id.ServerName](ctx, tx, `
-		SELECT DISTINCT y.server FROM membership AS x
-		JOIN membership AS y ON y.domain_id = $0 AND y.room_nid = x.room_nid AND y.membership = 1
-		WHERE x.domain_id = $0 AND x.user_id = $1 AND x.membership = 1`, user)
+		SELECT DISTINCT server FROM membership
+		WHERE domain_id = $0 AND membership = 1 AND room_nid IN (
+			SELECT room_nid FROM membership WHERE domain_id = $0 AND user_id = $1 AND membership = 1)`, user)
 }
 
-// SearchMembers finds users by a part of their name or ID, among those who share a room with user and the members of the rooms given. term
-// is lower case.
-func (tx *Tx) SearchMembers(ctx context.Context, user id.UserID, public []int64, term string, limit int) ([]MemberRow, error) {
+// SearchMembers finds users by a part of their name or ID, among those who share a room with user and the members of published
+// rooms. term is lower case.
+func (tx *Tx) SearchMembers(ctx context.Context, user id.UserID, term string, limit int) ([]MemberRow, error) {
 	like := "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(term) + "%"
 	return tx.members(ctx, `
-		SELECT m.user_id, 1, MAX(m.event_nid), MAX(m.display_name), MAX(m.avatar_url) FROM membership AS m
+		SELECT MAX(m.user_id) AS found, 1, MAX(m.event_nid), MAX(m.display_name), MAX(m.avatar_url) FROM membership AS m
 		WHERE m.domain_id = $0 AND m.membership = 1
-		AND (m.room_nid in($2) OR m.room_nid IN (SELECT x.room_nid FROM membership AS x
-			WHERE x.domain_id = $0 AND x.user_id = $1 AND x.membership = 1))
-		AND (LOWER(m.user_id) LIKE $3 ESCAPE '\' OR LOWER(m.display_name) LIKE $3 ESCAPE '\')
-		GROUP BY m.user_id ORDER BY m.user_id LIMIT $4`, user, public, like, limit)
+		AND m.room_nid IN (
+			SELECT x.room_nid FROM membership AS x WHERE x.domain_id = $0 AND x.user_id = $1 AND x.membership = 1
+			UNION SELECT r.room_nid FROM room AS r WHERE r.domain_id = $0 AND r.published = 1)
+		AND (LOWER(m.user_id) LIKE $2 ESCAPE '\' OR LOWER(m.display_name) LIKE $2 ESCAPE '\')
+		GROUP BY m.user_id || '' ORDER BY found LIMIT $3`, user, like, limit)
 }
 
 // UserRoomRow is a local user's relation to a room.

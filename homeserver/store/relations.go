@@ -42,7 +42,7 @@ func (tx *Tx) Children(ctx context.Context, q RelationQuery) ([]EventRow, error)
 		FROM event_relation AS c
 		JOIN event AS e ON e.domain_id = $0 AND e.event_nid = c.event_nid AND e.pos <> 0
 		JOIN room AS r ON r.domain_id = $0 AND r.room_nid = c.room_nid
-		WHERE c.domain_id = $0 AND c.parent_id in($1) AND c.room_nid = $2
+		WHERE c.domain_id = $0 AND c.parent_id in($1) AND +c.room_nid = $2 -- the plus keeps from walking through the whole room
 		AND (c.rel_type = $3 OR $3 = '') AND (c.type = $4 OR $4 = '')
 		AND (e.topo, e.pos) > ($5, $6) AND (e.topo, e.pos) <= ($7, $8) `
 	order := `ORDER BY e.topo, e.pos LIMIT $9`

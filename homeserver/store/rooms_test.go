@@ -260,7 +260,7 @@ func TestMembership(t *testing.T) {
 		}
 		search := func(term string) int {
 			return len(readRow(t, db, func(ctx context.Context, tx *store.Tx) ([]store.MemberRow, error) {
-				return tx.SearchMembers(ctx, "@u:x", nil, term, 10)
+				return tx.SearchMembers(ctx, "@u:x", term, 10)
 			}))
 		}
 		if search("vera") != 1 || search("%_\\") != 1 || search("%%") != 0 || search("z") != 0 {

@@ -88,7 +88,7 @@ CREATE TABLE membership (
 	PRIMARY KEY (domain_id, room_nid, user_id)
 );
 CREATE INDEX membership_by_user ON membership (domain_id, user_id, membership);
-CREATE INDEX membership_by_server ON membership (domain_id, server, room_nid) WHERE membership = 1;
+CREATE INDEX membership_by_server ON membership (domain_id, room_nid, server, user_id) WHERE membership = 1;
 
 -- What each position did to the current state of its room. prev_nid is 0 where the slot was free, event_nid where it is now.
 CREATE TABLE state_change (
