@@ -1,5 +1,6 @@
 -- Rooms, events and their state. Numbers (…_nid) stand for the long identifiers of Matrix inside one domain; all come from
--- one counter that is kept in memory. Positions (pos) are the domain's one order.
+-- one counter that is kept in memory. Positions (pos) are the domain's one order. On SQLite, tables of small rows live in their
+-- primary key alone (WITHOUT ROWID); events and snapshots are too long for that.
 
 CREATE TABLE room (
 	domain_id   BIGINT NOT NULL,
@@ -13,7 +14,11 @@ CREATE TABLE room (
 	joined_here BIGINT NOT NULL, -- of these, users of this domain; 0 means that we are not in the room
 	published   BIGINT NOT NULL DEFAULT 0, -- listed in the room directory
 	PRIMARY KEY (domain_id, room_nid)
-);
+)
+-- only: sqlite
+WITHOUT ROWID
+-- end
+;
 CREATE UNIQUE INDEX room_by_id ON room (domain_id, room_id);
 CREATE INDEX room_published ON room (domain_id, joined) WHERE published = 1;
 
@@ -51,7 +56,11 @@ CREATE TABLE slot (
 	type      TEXT   NOT NULL,
 	state_key TEXT   NOT NULL,
 	PRIMARY KEY (domain_id, slot_nid)
-);
+)
+-- only: sqlite
+WITHOUT ROWID
+-- end
+;
 CREATE UNIQUE INDEX slot_by_key ON slot (domain_id, type, state_key);
 
 -- A snapshot is a full state (parent_nid 0) or what changed since its parent: see snapshots.go.
@@ -73,7 +82,11 @@ CREATE TABLE current_state (
 	state_key TEXT   NOT NULL,
 	event_nid BIGINT NOT NULL,
 	PRIMARY KEY (domain_id, room_nid, type, state_key)
-);
+)
+-- only: sqlite
+WITHOUT ROWID
+-- end
+;
 
 -- The current members of every room we are or were in.
 CREATE TABLE membership (
@@ -86,7 +99,11 @@ CREATE TABLE membership (
 	display_name TEXT,
 	avatar_url   TEXT,
 	PRIMARY KEY (domain_id, room_nid, user_id)
-);
+)
+-- only: sqlite
+WITHOUT ROWID
+-- end
+;
 CREATE INDEX membership_by_user ON membership (domain_id, user_id, membership);
 CREATE INDEX membership_by_server ON membership (domain_id, room_nid, server, user_id) WHERE membership = 1;
 
@@ -99,7 +116,11 @@ CREATE TABLE state_change (
 	event_nid BIGINT NOT NULL,
 	prev_nid  BIGINT NOT NULL,
 	PRIMARY KEY (domain_id, room_nid, pos, slot_nid)
-);
+)
+-- only: sqlite
+WITHOUT ROWID
+-- end
+;
 
 -- The rooms of this domain's users, also those they are only invited to, or left.
 CREATE TABLE user_room (
@@ -112,7 +133,11 @@ CREATE TABLE user_room (
 	forgotten  BIGINT NOT NULL,
 	stripped   BYTEA,           -- invite_state or knock_state as a JSON array, for rooms we are not in
 	PRIMARY KEY (domain_id, user_id, room_nid)
-);
+)
+-- only: sqlite
+WITHOUT ROWID
+-- end
+;
 
 -- Backward extremities: events that stored ones refer to and that we do not have. topo is that of the referring event.
 CREATE TABLE missing_event (
@@ -121,7 +146,11 @@ CREATE TABLE missing_event (
 	event_id  TEXT   NOT NULL,
 	topo      BIGINT NOT NULL,
 	PRIMARY KEY (domain_id, room_nid, event_id)
-);
+)
+-- only: sqlite
+WITHOUT ROWID
+-- end
+;
 
 -- Redactions that came before what they redact.
 CREATE TABLE pending_redaction (
@@ -129,7 +158,11 @@ CREATE TABLE pending_redaction (
 	target_id     TEXT   NOT NULL,
 	redaction_nid BIGINT NOT NULL,
 	PRIMARY KEY (domain_id, target_id, redaction_nid)
-);
+)
+-- only: sqlite
+WITHOUT ROWID
+-- end
+;
 
 -- Who relates to what. Redacted children are taken out.
 CREATE TABLE event_relation (
@@ -141,7 +174,11 @@ CREATE TABLE event_relation (
 	type      TEXT   NOT NULL,
 	sender    TEXT   NOT NULL,
 	PRIMARY KEY (domain_id, parent_id, event_nid)
-);
+)
+-- only: sqlite
+WITHOUT ROWID
+-- end
+;
 CREATE INDEX event_relation_by_room ON event_relation (domain_id, room_nid, rel_type, parent_id, event_nid);
 CREATE INDEX event_relation_by_child ON event_relation (domain_id, event_nid);
 
@@ -153,5 +190,9 @@ CREATE TABLE room_alias (
 	creator    TEXT   NOT NULL,
 	created_ts BIGINT NOT NULL,
 	PRIMARY KEY (domain_id, alias)
-);
+)
+-- only: sqlite
+WITHOUT ROWID
+-- end
+;
 CREATE INDEX room_alias_by_room ON room_alias (domain_id, room_id);
