@@ -11,7 +11,6 @@ import (
 	"konsil/matrix/event"
 	"konsil/matrix/id"
 	"konsil/matrix/mxerr"
-	"konsil/matrix/roomver"
 )
 
 // Rooms we are not in are known by what concerns our users: an invite, a knock, their end. Such a membership is an outlier
@@ -168,13 +167,4 @@ func withID(ids []id.EventID, evID id.EventID) []id.EventID {
 		out = out[:event.MaxAuthEvents-1]
 	}
 	return append(out, evID)
-}
-
-// versionOf finds a room version by name.
-func versionOf(name string) (*roomver.Version, error) {
-	v, ok := roomver.Get(name)
-	if !ok {
-		return nil, errVersion
-	}
-	return v, nil
 }

@@ -28,6 +28,7 @@ type server struct {
 	store *store.DB
 	clock *clock.Fake
 	woken *notify.Notifier
+	cache int64 // bytes; 0 for the default
 }
 
 func newServer(t testing.TB, name string) *server {
@@ -54,7 +55,7 @@ func (s *server) open() {
 		s.t.Fatal(err)
 	}
 	s.store, s.woken = db, notify.New()
-	s.Engine = room.New(room.Config{Store: db, Notify: s.woken, Clock: s.clock, Server: s.name, Key: s.key,
+	s.Engine = room.New(room.Config{Store: db, Notify: s.woken, Clock: s.clock, Server: s.name, Key: s.key, CacheBytes: s.cache,
 		Profile: func(_ context.Context, u id.UserID) (room.Profile, error) {
 			return room.Profile{DisplayName: u.Localpart()}, nil
 		}})

@@ -157,3 +157,36 @@ func TestRefusalsAnswerOnlyTheirSender(t *testing.T) {
 	}
 	s.say(r, anna, "still fine")
 }
+
+func TestWorksWithoutMemory(t *testing.T) {
+	s := newServer(t, "klinik.test")
+	s.cache = 4 // bytes: nothing stays that is not being worked on
+	s.restart()
+	anna := s.user("anna")
+	var rooms []id.RoomID
+	for range 6 {
+		rooms = append(rooms, s.create(anna))
+	}
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			who := s.user(fmt.Sprint("u", w))
+			for i, r := range rooms {
+				s.join(r, who)
+				s.say(r, who, fmt.Sprint("message ", i))
+				if m, err := s.Membership(ctx, r, who); m != "join" || err != nil {
+					t.Errorf("%q, %v", m, err)
+				}
+			}
+		}()
+	}
+	wg.Wait()
+	for _, r := range rooms {
+		info, err := s.Room(ctx, r)
+		if err != nil || info.Joined != 9 || len(info.Extremities) != 1 {
+			t.Errorf("%+v, %v", info, err)
+		}
+	}
+}
