@@ -73,9 +73,8 @@ type domain struct {
 	stop func() // ends Run; nil when it does not run
 	cfg  func(*federation.Config)
 
-	mu      sync.Mutex
-	refused bool           // connections are answered with 503, guarded by mu
-	seen    map[string]int // requests by first path segments, guarded by mu
+	mu   sync.Mutex
+	seen map[string]int // requests by first path segments, guarded by mu
 }
 
 // server is a domain that listens and runs.
@@ -91,13 +90,8 @@ func (w *world) server(name string, change ...func(*federation.Config)) *domain 
 	}
 	d.name = w.listen(name, http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		d.mu.Lock()
-		refused := d.refused
 		d.seen[kindOf(r.URL.Path)]++
 		d.mu.Unlock()
-		if refused {
-			rw.WriteHeader(http.StatusServiceUnavailable)
-			return
-		}
 		if api := d.api.Load(); api != nil {
 			(*api).ServeHTTP(rw, r)
 		}
@@ -121,12 +115,6 @@ func (d *domain) requests(kind string) int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.seen[kind]
-}
-
-func (d *domain) refuse(yes bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.refused = yes
 }
 
 // listen serves TLS on a port of loopback and gives the server name.

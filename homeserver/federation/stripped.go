@@ -22,7 +22,7 @@ func strippedOf(raws []json.RawMessage, version *roomver.Version) []json.RawMess
 	for _, raw := range raws[:min(len(raws), maxStripped)] {
 		if _, full := canonical.Get(raw, "signatures"); full {
 			if ev, err := event.Parse(raw, version); err == nil && ev.IsState() {
-				kept = append(kept, strippedFull(ev))
+				kept = append(kept, ev.Stripped())
 				continue
 			}
 		}
@@ -31,15 +31,6 @@ func strippedOf(raws []json.RawMessage, version *roomver.Version) []json.RawMess
 		}
 	}
 	return kept
-}
-
-// strippedFull is the stripped form of a full event. Of the create event clients get all, for it names the room from version
-// 12 on. MSC4311
-func strippedFull(ev *event.PDU) json.RawMessage {
-	if ev.IsCreate() {
-		return ev.AppendClient(nil, event.ClientFormat{})
-	}
-	return ev.Stripped()
 }
 
 // strippedFields copies the four fields of a stripped event, nil if one is missing or of the wrong type.

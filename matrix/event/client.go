@@ -51,8 +51,12 @@ func (p *PDU) appendClientContent(dst []byte) []byte {
 	return canonical.AppendSet(dst, p.Content, "redacts", canonical.AppendString(nil, p.Redacts))
 }
 
-// AppendStripped appends the stripped state event. CS v1.16 #stripped-state
+// AppendStripped appends the stripped state event. Of the create event clients get all, for it names the room from version 12
+// on. CS v1.16 #stripped-state, MSC4311
 func (p *PDU) AppendStripped(dst []byte) []byte {
+	if p.IsCreate() {
+		return p.AppendClient(dst, ClientFormat{})
+	}
 	dst = p.appendStripped(dst)
 	return append(dst, '}')
 }
