@@ -51,7 +51,7 @@ func New(cfg Config) *Syncer {
 	if cfg.Clock == nil {
 		cfg.Clock = clock.System()
 	}
-	return &Syncer{cfg: cfg, tail: newTail(cfg.Store, cfg.Rooms), views: newViews(), lazy: newLazyMembers(), known: newFilters(),
+	return &Syncer{cfg: cfg, tail: newTail(cfg.Server, cfg.Store, cfg.Rooms), views: newViews(), lazy: newLazyMembers(), known: newFilters(),
 		acked: newAcknowledged()}
 }
 

@@ -18,9 +18,10 @@ import (
 // It is read from the store once per position, by whoever needs it first, and serves all. Nobody has to tell it anything, so
 // nobody can forget to.
 type tail struct {
-	db    *store.DB
-	rooms *room.Engine
-	turn  chan struct{} // held by who extends; a queue, not a lock
+	server id.ServerName
+	db     *store.DB
+	rooms  *room.Engine
+	turn   chan struct{} // held by who extends; a queue, not a lock
 
 	mu      sync.RWMutex
 	started bool                                  // guarded by mu, like all below
@@ -30,6 +31,7 @@ type tail struct {
 	bytes   int                                   // of their JSON
 	last    map[store.ChangeKind]map[string]int64 // position of the last change, by key
 	parents map[id.EventID]bool                   // what these events relate to
+	gaps    map[int64]bool                        // those that refer to what we do not have, by number
 	lists   []marked                              // changed device lists, by position
 	shown   []marked                              // changed presence, by position
 }
@@ -48,8 +50,8 @@ const (
 	tailBatch   = 1000 // positions read at once
 )
 
-func newTail(db *store.DB, rooms *room.Engine) *tail {
-	return &tail{db: db, rooms: rooms, turn: make(chan struct{}, 1)}
+func newTail(server id.ServerName, db *store.DB, rooms *room.Engine) *tail {
+	return &tail{server: server, db: db, rooms: rooms, turn: make(chan struct{}, 1)}
 }
 
 // extend makes sure that the tail reaches upTo.
@@ -85,7 +87,7 @@ func (t *tail) restart(at int64) {
 	defer t.mu.Unlock()
 	t.started, t.base, t.top = true, at, at
 	t.events, t.bytes, t.lists, t.shown = nil, 0, nil, nil
-	t.last, t.parents = map[store.ChangeKind]map[string]int64{}, map[id.EventID]bool{}
+	t.last, t.parents, t.gaps = map[store.ChangeKind]map[string]int64{}, map[id.EventID]bool{}, map[int64]bool{}
 }
 
 // read takes in what happened after top, up to upTo. It needs the turn.
@@ -119,6 +121,10 @@ func (t *tail) read(ctx context.Context, top, upTo int64) error {
 	if err != nil {
 		return err
 	}
+	gaps, err := t.findGaps(ctx, events)
+	if err != nil {
+		return err
+	}
 	slices.SortFunc(changes, func(a, b store.Changed) int { return int(a.Pos - b.Pos) })
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -145,6 +151,9 @@ func (t *tail) read(ctx context.Context, top, upTo int64) error {
 			}
 		}
 	}
+	for _, nid := range gaps {
+		t.gaps[nid] = true
+	}
 	for _, ev := range events {
 		t.events = append(t.events, ev)
 		t.bytes += len(ev.JSON)
@@ -155,6 +164,27 @@ func (t *tail) read(ctx context.Context, top, upTo int64) error {
 	t.top = upTo
 	t.trim()
 	return nil
+}
+
+// findGaps lists the events that refer to what we do not have.
+func (t *tail) findGaps(ctx context.Context, events []*room.Event) ([]int64, error) {
+	var gaps []int64
+	missing := map[int64]map[id.EventID]bool{}
+	for _, ev := range events {
+		if !mayGap(ev, t.server) {
+			continue
+		}
+		if missing[ev.RoomNID] == nil {
+			var err error
+			if missing[ev.RoomNID], err = missingIn(ctx, t.db, ev.RoomNID); err != nil {
+				return nil, err
+			}
+		}
+		if refersTo(ev, missing[ev.RoomNID]) {
+			gaps = append(gaps, ev.NID)
+		}
+	}
+	return gaps, nil
 }
 
 // redacted reads again what new redactions may have changed.
@@ -195,9 +225,14 @@ func (t *tail) trim() {
 	i := after(t.events, base)
 	kept := slices.Clone(t.events[i:])
 	t.events, t.bytes, t.base = kept, 0, base
+	gaps := map[int64]bool{}
 	for _, ev := range kept {
 		t.bytes += len(ev.JSON)
+		if t.gaps[ev.NID] {
+			gaps[ev.NID] = true
+		}
 	}
+	t.gaps = gaps
 	for _, byKey := range t.last {
 		for key, pos := range byKey {
 			if pos <= base {
@@ -265,6 +300,13 @@ func (w window) changedRooms() []id.RoomID {
 		}
 	}
 	return rooms
+}
+
+// hasGap says whether one of the window's events refers to what we do not have.
+func (w window) hasGap(ev *room.Event) bool {
+	w.tail.mu.RLock()
+	defer w.tail.mu.RUnlock()
+	return w.tail.gaps[ev.NID]
 }
 
 // related picks the events that others may relate to. Of those in the tail the tail knows: what relates to an event comes

@@ -181,41 +181,58 @@ func (a *answer) finishTimeline(ctx context.Context, r *roomAnswer) error {
 // cutAtGap begins the timeline anew where an event refers to others that we do not have: the client must not take what comes
 // before for their direct predecessors. CS v1.16 #syncing
 func (a *answer) cutAtGap(ctx context.Context, r *roomAnswer) error {
-	if len(r.events) == 0 || !mayGap(r.events, a.syncer.cfg.Server) {
-		return nil
-	}
-	missing, err := a.missing(ctx, r.nid)
-	if err != nil || len(missing) == 0 {
+	first, err := a.lastGap(ctx, r)
+	if err != nil || first < 0 {
 		return err
 	}
-	for i, ev := range slices.Backward(r.all) {
-		if !slices.ContainsFunc(ev.PrevEvents, func(prev id.EventID) bool { return missing[prev] }) {
-			continue
+	after := setOf(r.all[first:])
+	for i, ev := range r.events {
+		if after[ev] {
+			r.events, r.limited = r.events[i:], true
+			return nil
 		}
-		first := i
-		for j, shown := range r.events {
-			if slices.Index(r.all, shown) >= first {
-				r.events = r.events[j:]
-				r.limited = true
-				return nil
-			}
-		}
-		r.events, r.limited = nil, true
-		return nil
 	}
+	r.events, r.limited = nil, true
 	return nil
 }
 
-// mayGap says whether any event came from another server: our own have what they refer to.
-func mayGap(events []*room.Event, server id.ServerName) bool {
-	return slices.ContainsFunc(events, func(ev *room.Event) bool { return ev.Sender.Server() != server })
+// lastGap finds the last of the events read that comes after a gap, -1 for none.
+func (a *answer) lastGap(ctx context.Context, r *roomAnswer) (int, error) {
+	may := func(ev *room.Event) bool { return mayGap(ev, a.syncer.cfg.Server) }
+	if len(r.events) == 0 || !slices.ContainsFunc(r.all, may) {
+		return -1, nil
+	}
+	has := a.window.hasGap
+	if !a.window.complete || r.since == 0 {
+		missing, err := missingIn(ctx, a.syncer.cfg.Store, r.nid)
+		if err != nil {
+			return -1, err
+		}
+		has = func(ev *room.Event) bool { return refersTo(ev, missing) }
+	}
+	for i, ev := range slices.Backward(r.all) {
+		if has(ev) {
+			return i, nil
+		}
+	}
+	return -1, nil
 }
 
-func (a *answer) missing(ctx context.Context, nid int64) (map[id.EventID]bool, error) {
+// mayGap says whether an event may refer to what we do not have: those of other servers may, and joins that went through one.
+// Our own build on what is here.
+func mayGap(ev *room.Event, server id.ServerName) bool {
+	return ev.Sender.Server() != server || ev.Type == event.TypeMember
+}
+
+func refersTo(ev *room.Event, missing map[id.EventID]bool) bool {
+	return len(missing) > 0 && slices.ContainsFunc(ev.PrevEvents, func(prev id.EventID) bool { return missing[prev] })
+}
+
+// missingIn reads what the events of a room refer to and is not here.
+func missingIn(ctx context.Context, db *store.DB, room int64) (map[id.EventID]bool, error) {
 	var list []store.MissingEvent
-	err := a.syncer.cfg.Store.ReadOne(ctx, func(tx *store.Tx) error {
-		var err error
-		list, err = tx.Missing(ctx, nid)
+	err := db.ReadOne(ctx, func(tx *store.Tx) (err error) {
+		list, err = tx.Missing(ctx, room)
 		return err
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"konsil/homeserver/room"
 	"konsil/homeserver/room/auth"
 	"konsil/homeserver/store"
+	"konsil/matrix/canonical"
 	"konsil/matrix/event"
 	"konsil/matrix/id"
 	"konsil/matrix/pushrule"
@@ -78,7 +79,7 @@ func (k *Keeper) shrink() {
 // step counts one batch.
 func (k *Keeper) step(ctx context.Context, after, upTo int64) error {
 	upTo = min(upTo, after+batch)
-	nids, receipts, rules, err := k.readBatch(ctx, after, upTo)
+	nids, receipts, rules, ignored, err := k.readBatch(ctx, after, upTo)
 	if err != nil {
 		return fmt.Errorf("read what to count: %w", err)
 	}
@@ -86,6 +87,7 @@ func (k *Keeper) step(ctx context.Context, after, upTo int64) error {
 	if err != nil {
 		return fmt.Errorf("read events to count: %w", err)
 	}
+	k.learnIgnored(ignored)
 	touched := make(map[id.RoomID]bool, 4)
 	for _, ev := range events {
 		touched[ev.RoomID] = true
@@ -103,7 +105,7 @@ func (k *Keeper) step(ctx context.Context, after, upTo int64) error {
 	return nil
 }
 
-func (k *Keeper) readBatch(ctx context.Context, after, upTo int64) (nids []int64, receipts []store.Receipt, rules []store.UserPushRules, err error) {
+func (k *Keeper) readBatch(ctx context.Context, after, upTo int64) (nids []int64, receipts []store.Receipt, rules, ignored []store.UserPushRules, err error) {
 	err = k.cfg.Store.Read(ctx, func(tx *store.Tx) (err error) {
 		if nids, err = tx.EventsBetween(ctx, after, upTo); err != nil {
 			return err
@@ -111,10 +113,13 @@ func (k *Keeper) readBatch(ctx context.Context, after, upTo int64) (nids []int64
 		if receipts, err = tx.LocalReceipts(ctx, after, upTo); err != nil {
 			return err
 		}
-		rules, err = tx.PushRulesChanged(ctx, after, upTo)
+		if rules, err = tx.PushRulesChanged(ctx, after, upTo); err != nil {
+			return err
+		}
+		ignored, err = tx.IgnoredChanged(ctx, after, upTo)
 		return err
 	})
-	return nids, receipts, rules, err
+	return nids, receipts, rules, ignored, err
 }
 
 // inOrder counts events, applies receipts and takes over changed rules, each at its place.
@@ -162,6 +167,24 @@ func (k *Keeper) learn(changed []store.UserPushRules) error {
 		k.mu.Unlock()
 	}
 	return nil
+}
+
+// learnIgnored takes over whom users who are in memory ignore.
+func (k *Keeper) learnIgnored(changed []store.UserPushRules) {
+	for _, c := range changed {
+		ignored := map[id.UserID]bool{}
+		if users, ok := canonical.Get(c.Rules, "ignored_users"); ok {
+			_ = canonical.Object(users, func(user string, _ []byte) error { // what is no object ignores nobody
+				ignored[id.UserID(user)] = true
+				return nil
+			})
+		}
+		k.mu.Lock()
+		if r := k.rules[c.User]; r != nil {
+			r.ignored = ignored
+		}
+		k.mu.Unlock()
+	}
 }
 
 // load reads the counts and members of rooms that are not in memory, all together. It needs the turn.
@@ -226,10 +249,13 @@ func (k *Keeper) loadRules(ctx context.Context, members []store.LocalMember) err
 	for user := range unknown {
 		users = append(users, user)
 	}
-	var rows []store.UserPushRules
-	err := k.cfg.Store.ReadOne(ctx, func(tx *store.Tx) error {
+	var rows, ignored []store.UserPushRules
+	err := k.cfg.Store.Read(ctx, func(tx *store.Tx) error {
 		var err error
-		rows, err = tx.PushRulesOf(ctx, users)
+		if rows, err = tx.PushRulesOf(ctx, users); err != nil {
+			return err
+		}
+		ignored, err = tx.IgnoredBy(ctx, users)
 		return err
 	})
 	if err != nil {
@@ -240,6 +266,7 @@ func (k *Keeper) loadRules(ctx context.Context, members []store.LocalMember) err
 		k.rulesOf(user)
 	}
 	k.mu.Unlock()
+	k.learnIgnored(ignored)
 	return k.learn(rows)
 }
 
@@ -283,7 +310,7 @@ func (k *Keeper) count(ctx context.Context, ev *room.Event) error {
 	verdicts := k.verdicts[:0]
 	name := ""
 	for user, m := range counts.members {
-		if user == ev.Sender || ev.Pos <= m.since {
+		if user == ev.Sender || ev.Pos <= m.since || m.rules.ignored[ev.Sender] {
 			continue
 		}
 		if asked.AsksForName() {
@@ -295,7 +322,7 @@ func (k *Keeper) count(ctx context.Context, ev *room.Event) error {
 	}
 	k.verdicts = verdicts
 	var inviteOutcome *pushrule.Outcome
-	if invited != nil {
+	if invited != nil && !invited.ignored[ev.Sender] {
 		inviteOutcome = invited.compiled.Evaluate(asked, "")
 	}
 	k.mu.Lock()

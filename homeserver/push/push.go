@@ -67,10 +67,11 @@ type Keeper struct {
 	due       atomic.Int64  // ms: the next ring that waits for its time, 0 for none
 }
 
-// userRules is a user's set as it is kept in memory.
+// userRules is a user's set as it is kept in memory. Its fields are replaced by who has the turn, never changed.
 type userRules struct {
 	set      *pushrule.Set
 	compiled *pushrule.Rules
+	ignored  map[id.UserID]bool // nobody is notified of what these do
 }
 
 // New assembles a Keeper. Run must be running for rings to go out and counts to be written.

@@ -89,7 +89,7 @@ func (k *Keeper) recount(ctx context.Context, r store.Receipt, cleared map[id.Ev
 	m := k.rooms[r.Room].members[r.User]
 	k.mu.Unlock()
 	for _, ev := range events {
-		if ev.Sender == r.User || ev.Pos <= m.since {
+		if ev.Sender == r.User || ev.Pos <= m.since || m.rules.ignored[ev.Sender] {
 			continue
 		}
 		root, err := k.threadOf(ctx, ev, 0)

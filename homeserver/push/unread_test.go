@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"konsil/homeserver/store"
 	"konsil/kit/db/dbtest"
 	"konsil/matrix/id"
 	"konsil/matrix/pushrule"
@@ -119,6 +120,24 @@ func TestChangedRulesCountFromThenOn(t *testing.T) {
 	if err := d.DeleteRule(d.ctx(), bob, pushrule.Room, string(in)); err == nil {
 		t.Error("a rule was deleted twice")
 	}
+}
+
+func TestIgnoredUsersDoNotCount(t *testing.T) {
+	d := newDomain(t)
+	in := d.create(alice, bob, carol)
+	d.say(in, alice, "heard")
+	d.expect(bob, in, "1/0")
+	d.must(d.store.Write(d.ctx(), func(tx *store.Tx) error {
+		return tx.PutAccountData(d.ctx(), bob, "", "m.ignored_user_list", []byte(`{"ignored_users":{"@alice:here.test":{}}}`))
+	}))
+	d.say(in, alice, "not heard, bob")
+	d.say(in, carol, "heard")
+	d.expect(bob, in, "2/0")
+	d.expect(carol, in, "0/0")
+	d.restart()
+	d.say(in, alice, "not heard after a restart either")
+	d.say(in, carol, "heard")
+	d.expect(bob, in, "2/0") // what was never written down is counted again, by today's list
 }
 
 // TestRulesMoveWithTheRoom: they are taken along when the old room names its successor, and only then (A28).

@@ -17,10 +17,10 @@ func (tx *Tx) PushRules(ctx context.Context, user id.UserID) (rules []byte, pos 
 	return rules, pos, err
 }
 
-// UserPushRules is one user's row.
+// UserPushRules is one user's rules, or whom they ignore.
 type UserPushRules struct {
 	User  id.UserID
-	Rules []byte
+	Rules []byte // JSON
 	Pos   int64
 }
 
@@ -47,6 +47,20 @@ func (tx *Tx) pushRules(ctx context.Context, q string, args ...any) ([]UserPushR
 		return nil
 	})
 	return all, err
+}
+
+// IgnoredBy reads whom users ignore, as m.ignored_user_list says it; who ignores nobody is missing. CS v1.16 #mignored_user_list
+func (tx *Tx) IgnoredBy(ctx context.Context, users []id.UserID) ([]UserPushRules, error) {
+	return tx.pushRules(ctx, `
+		SELECT user_id, content, pos FROM account_data
+		WHERE domain_id = $0 AND user_id in($1) AND room_id = '' AND type = 'm.ignored_user_list'`, users)
+}
+
+// IgnoredChanged lists the changes of these lists after one position, up to another.
+func (tx *Tx) IgnoredChanged(ctx context.Context, after, upTo int64) ([]UserPushRules, error) {
+	return tx.pushRules(ctx, `
+		SELECT user_id, content, pos FROM account_data
+		WHERE domain_id = $0 AND pos > $1 AND pos <= $2 AND room_id = '' AND type = 'm.ignored_user_list'`, after, upTo)
 }
 
 // SetPushRules stores a user's rules at the next position, which it gives.
