@@ -318,7 +318,7 @@ func reason(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "out of time"
 	}
-	for _, told := range []error{event.ErrTooLarge, event.ErrMalformed, ErrSignature, errACL, errNotHere, errGap} {
+	for _, told := range []error{event.ErrTooLarge, event.ErrMalformed, ErrSignature, errACL, errNotHere} {
 		if errors.Is(err, told) {
 			return told.Error()
 		}
@@ -380,16 +380,13 @@ func (f *Federation) receiveRoom(ctx context.Context, origin id.ServerName, list
 			return
 		}
 		if gaps == maxGaps {
-			for _, r := range list {
-				r.result.why = errGap.Error()
-			}
 			return
 		}
-		if err := f.fillGap(ctx, origin, list[0].pdu, first); err != nil {
+		// An event that can not be connected is dropped without an error in the answer: nothing is wrong with it, and once
+		// somebody sends what lies between, it is fetched.
+		if err := f.fillGap(ctx, origin, list[0].pdu, first); err != nil && !errors.Is(err, errGap) {
 			list[0].result.why = reason(err)
-			if !errors.Is(err, errGap) {
-				f.cfg.Log.Warn("event not received", "error", err)
-			}
+			f.cfg.Log.Warn("event not received", "error", err)
 		}
 		list = list[1:]
 	}
