@@ -20,7 +20,8 @@ type destination struct {
 	server   id.ServerName
 	running  bool              // a worker has it
 	items    []item            // in memory, oldest first
-	inFlight []item            // being sent, or on their way into the store
+	inFlight []item            // being sent
+	parked   []item            // on their way into the store
 	volatile map[string]outEDU // typing, receipts, presence: the latest of each key counts, nothing is stored
 	order    []string          // keys of volatile, oldest first
 
@@ -65,7 +66,7 @@ func (s *Sender) destination(server id.ServerName) *destination {
 // oldest is the position of the oldest item in memory, 0 for none. Needs mu.
 func (d *destination) oldest() int64 {
 	var oldest int64
-	for _, list := range [][]item{d.inFlight, d.items} {
+	for _, list := range [][]item{d.inFlight, d.items, d.parked} {
 		for _, it := range list {
 			if oldest == 0 || it.pos < oldest {
 				oldest = it.pos
@@ -129,31 +130,41 @@ type batch struct {
 
 // next takes the next transaction's content, nil when there is none: then the worker is no more.
 func (s *Sender) next(ctx context.Context, d *destination) (*batch, error) {
-	s.mu.Lock()
-	if d.stored {
-		spills := d.spills
+	for {
+		s.mu.Lock()
+		stored, spills := d.stored, d.spills
 		s.mu.Unlock()
+		if !stored {
+			return s.nextLive(d), nil
+		}
 		b, err := s.nextRows(ctx, d)
 		if err != nil || b != nil {
 			return b, err
 		}
-		s.mu.Lock()
-		if d.spilling == 0 && d.spills == spills {
-			// Nothing is left in the store and nothing on its way there: from now on items wait in memory.
-			d.stored, d.dirty, d.edus = false, nil, 0
-		} else {
-			s.mu.Unlock()
-			// The writer ends soon; it starts the worker again.
-			s.mu.Lock()
-			if d.spilling > 0 {
-				d.running = false
-				s.mu.Unlock()
-				return nil, nil
-			}
-			s.mu.Unlock()
-			return s.next(ctx, d)
+		if s.drained(d, spills) {
+			return nil, nil
 		}
 	}
+}
+
+// drained is called when the queue in the store was found empty after so many spills. If nothing came since, items wait in
+// memory from now on. true: the worker has to end, for whoever is just writing rows starts it again.
+func (s *Sender) drained(d *destination, spills int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d.spilling > 0 {
+		d.running = false
+		return true
+	}
+	if d.spills == spills {
+		d.stored, d.dirty, d.edus = false, nil, 0
+	}
+	return false
+}
+
+// nextLive takes from memory.
+func (s *Sender) nextLive(d *destination) *batch {
+	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := &batch{}
 	pdus, edus := 0, 0
@@ -175,12 +186,12 @@ func (s *Sender) next(ctx context.Context, d *destination) (*batch, error) {
 	b.volatile = d.takeVolatile(maxEDUs - min(edus, maxEDUs))
 	if len(b.items) == 0 && len(b.volatile) == 0 {
 		d.running = false
-		if d.failures == 0 && !d.stored {
+		if d.failures == 0 && !d.stored && len(d.parked) == 0 {
 			delete(s.dests, d.server)
 		}
-		return nil, nil
+		return nil
 	}
-	return b, nil
+	return b
 }
 
 // takeVolatile takes up to n of what may get lost. Needs mu.
@@ -409,14 +420,15 @@ func (s *Sender) failed(ctx context.Context, d *destination, b *batch, wait time
 	s.poke()
 }
 
-// spill moves what waits in memory into the store. Items in memory hold the cursor back until they are there.
+// spill moves what waits in memory into the store. Until it is there it holds the cursor back.
 func (s *Sender) spill(ctx context.Context, d *destination, failing *store.Destination) {
 	s.mu.Lock()
 	d.stored = true
 	d.spilling++
 	d.spills++
-	items := append(slices.Clone(d.inFlight), d.items...)
-	d.inFlight, d.items = items, nil
+	items := append(d.inFlight, d.items...)
+	d.inFlight, d.items = nil, nil
+	d.parked = append(d.parked, items...)
 	pdus, edus := d.rows(items)
 	s.mu.Unlock()
 	err := s.store.Write(ctx, func(tx *store.Tx) error {
@@ -429,14 +441,19 @@ func (s *Sender) spill(ctx context.Context, d *destination, failing *store.Desti
 	})
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d.spilling--
-	if err != nil {
-		if ctx.Err() == nil {
-			s.log.Error("store a federation queue", "error", err)
-		}
-		d.items = append(d.inFlight, d.items...) // still in memory, still before the cursor
+	if err != nil && ctx.Err() == nil {
+		s.log.Error("store a federation queue", "error", err)
 	}
-	d.inFlight = nil
+	d.spilled(items, err)
+}
+
+// spilled ends the writing of rows. What could not be stored waits in memory again, and goes with the next try. Needs mu.
+func (d *destination) spilled(items []item, err error) {
+	d.spilling--
+	d.parked = without(d.parked, items)
+	if err != nil {
+		d.items = append(slices.Clone(items), d.items...)
+	}
 }
 
 // rows turns items into rows, without those that add nothing to a thinned queue. Needs mu.

@@ -153,7 +153,7 @@ func (s *Sender) put(server id.ServerName, it item, away map[id.ServerName][]ite
 			// What waits in memory is older and must not be overtaken.
 			away[server] = d.items
 			d.items = nil
-			d.inFlight = append(d.inFlight, away[server]...)
+			d.parked = append(d.parked, away[server]...)
 		}
 		away[server] = append(away[server], it)
 		return
@@ -213,10 +213,7 @@ func (s *Sender) putAway(ctx context.Context, away map[id.ServerName][]item) err
 	s.mu.Lock()
 	for server, items := range away {
 		d := s.destination(server)
-		d.spilling--
-		if err == nil {
-			d.inFlight = without(d.inFlight, items)
-		}
+		d.spilled(items, err)
 		if d.spills%maxQueuedPDUs == 0 && d.dirty == nil {
 			long = append(long, d)
 		}

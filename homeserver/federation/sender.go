@@ -290,7 +290,7 @@ func (s *Sender) busy() bool {
 		}
 	}
 	for _, d := range s.dests {
-		if d.running || d.spilling > 0 || len(d.items) > 0 {
+		if d.running || d.spilling > 0 || len(d.items) > 0 && d.failures == 0 {
 			return true
 		}
 	}
@@ -310,7 +310,8 @@ func (s *Sender) nextDue() int64 {
 }
 
 // Relay makes it ours to tell a room of another server's event: a join, leave or knock it made through us. It is called
-// before the event is admitted; an event that is refused afterwards costs a row. SS v1.16 #joining-rooms
+// before the event is admitted, so that a crash between the two loses nothing; Unrelay takes it back for an event that is
+// refused. SS v1.16 #joining-rooms
 func (s *Sender) Relay(ctx context.Context, event id.EventID) error {
 	err := s.store.Write(ctx, func(tx *store.Tx) error { return tx.AddRelay(ctx, event) })
 	if err != nil {
@@ -320,6 +321,17 @@ func (s *Sender) Relay(ctx context.Context, event id.EventID) error {
 	defer s.mu.Unlock()
 	s.relays[event] = true
 	return nil
+}
+
+// Unrelay takes Relay back.
+func (s *Sender) Unrelay(ctx context.Context, event id.EventID) {
+	s.mu.Lock()
+	delete(s.relays, event)
+	s.mu.Unlock()
+	err := s.store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.DropRelay(ctx, event) })
+	if err != nil {
+		s.log.Warn("forget an event to relay", "error", err) // a row too many
+	}
 }
 
 // Silence keeps an event of ours from being sent: the server we made it through tells the others.

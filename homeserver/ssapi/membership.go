@@ -117,13 +117,21 @@ func (a *API) membershipEvent(ctx context.Context, origin id.ServerName, req sen
 	return pdu, nil
 }
 
+// refused ends the care for an event that the room did not take.
+func (a *API) refused(ctx context.Context, pdu *event.PDU, err error) error {
+	if err != nil {
+		a.cfg.Federation.Sender.Unrelay(ctx, pdu.ID)
+	}
+	return unknownRoom(err)
+}
+
 func (a *API) join(ctx context.Context, origin id.ServerName, req sendRequest) (*room.RemoteJoin, error) {
 	pdu, err := a.membershipEvent(ctx, origin, req, event.Join)
 	if err != nil {
 		return nil, err
 	}
 	joined, err := a.cfg.Rooms.SendJoin(ctx, origin, req.Room, pdu)
-	return joined, unknownRoom(err)
+	return joined, a.refused(ctx, pdu, err)
 }
 
 // joinAnswer writes the room for who has joined. Member events are sent even to who would do without: the answer is made of
@@ -164,7 +172,7 @@ func (a *API) sendLeave(ctx context.Context, origin id.ServerName, req sendReque
 	if err != nil {
 		return none{}, err
 	}
-	return none{}, unknownRoom(a.cfg.Rooms.SendLeave(ctx, origin, req.Room, pdu))
+	return none{}, a.refused(ctx, pdu, a.cfg.Rooms.SendLeave(ctx, origin, req.Room, pdu))
 }
 
 func (a *API) sendLeaveV1(ctx context.Context, origin id.ServerName, req sendRequest) (web.Raw, error) {
@@ -185,8 +193,8 @@ func (a *API) sendKnock(ctx context.Context, origin id.ServerName, req sendReque
 		return knockAnswer{}, err
 	}
 	stripped, err := a.cfg.Rooms.SendKnock(ctx, origin, req.Room, pdu)
-	if err != nil {
-		return knockAnswer{}, unknownRoom(err)
+	if err := a.refused(ctx, pdu, err); err != nil {
+		return knockAnswer{}, err
 	}
 	state, err := a.cfg.Federation.FullState(ctx, req.Room, stripped)
 	return knockAnswer{state}, err

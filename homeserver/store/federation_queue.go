@@ -35,6 +35,12 @@ func (tx *Tx) AddRelay(ctx context.Context, event id.EventID) error {
 	return err
 }
 
+// DropRelay takes it back: the event was refused.
+func (tx *Tx) DropRelay(ctx context.Context, event id.EventID) error {
+	_, err := tx.Exec(ctx, `DELETE FROM federation_relay WHERE domain_id = $0 AND event_id = $1`, event)
+	return err
+}
+
 // Relays lists them.
 func (tx *Tx) Relays(ctx context.Context) ([]id.EventID, error) {
 	return db.List[id.EventID](ctx, tx, `SELECT event_id FROM federation_relay WHERE domain_id = $0`)
