@@ -14,9 +14,10 @@ import (
 
 // Client speaks the Client-Server API for one user, as little of it as scenarios need.
 type Client struct {
-	Base  string // of the homeserver, http://127.0.0.1:41001
-	User  string // Matrix id
-	Token string
+	Base   string // of the homeserver, http://127.0.0.1:41001
+	User   string // Matrix id
+	Token  string
+	Device string // known after Register, Login, WhoAmI
 
 	http *http.Client
 }
@@ -108,8 +109,9 @@ func path(segments ...string) string {
 
 // session is what login and register answer.
 type session struct {
-	User  string `json:"user_id"`
-	Token string `json:"access_token"`
+	User   string `json:"user_id"`
+	Token  string `json:"access_token"`
+	Device string `json:"device_id"`
 }
 
 // Register makes an account on a server with open registration and speaks for it from now on.
@@ -117,7 +119,7 @@ func (c *Client) Register(ctx context.Context, localpart, password string) error
 	var s session
 	err := c.Call(ctx, "POST", path("register"), map[string]any{
 		"username": localpart, "password": password, "auth": map[string]string{"type": "m.login.dummy"}}, &s)
-	c.User, c.Token = s.User, s.Token
+	c.User, c.Token, c.Device = s.User, s.Token, s.Device
 	return err
 }
 
@@ -126,7 +128,7 @@ func (c *Client) Login(ctx context.Context, user, password string) error {
 	var s session
 	err := c.Call(ctx, "POST", path("login"), map[string]any{
 		"type": "m.login.password", "identifier": map[string]string{"type": "m.id.user", "user": user}, "password": password}, &s)
-	c.User, c.Token = s.User, s.Token
+	c.User, c.Token, c.Device = s.User, s.Token, s.Device
 	return err
 }
 
@@ -134,6 +136,7 @@ func (c *Client) Login(ctx context.Context, user, password string) error {
 func (c *Client) WhoAmI(ctx context.Context) (string, error) {
 	var s session
 	err := c.Call(ctx, "GET", path("account", "whoami"), nil, &s)
+	c.Device = s.Device
 	return s.User, err
 }
 
@@ -155,6 +158,42 @@ func (c *Client) Join(ctx context.Context, room string, via ...string) error {
 // Membership does invite, kick, ban, unban with another user.
 func (c *Client) Membership(ctx context.Context, verb, room, user string) error {
 	return c.Call(ctx, "POST", path("rooms", room, verb), map[string]string{"user_id": user}, nil)
+}
+
+// Knock asks to be let in.
+func (c *Client) Knock(ctx context.Context, room string, via ...string) error {
+	query := url.Values{"via": via, "server_name": via}.Encode()
+	return c.Call(ctx, "POST", path("knock", room)+"?"+query, struct{}{}, nil)
+}
+
+// Alias gives a room a name that others can join it by.
+func (c *Client) Alias(ctx context.Context, room, alias string) error {
+	return c.Call(ctx, "PUT", path("directory", "room", alias), map[string]string{"room_id": room}, nil)
+}
+
+// Upgrade replaces a room by one of another version.
+func (c *Client) Upgrade(ctx context.Context, room, version string) (string, error) {
+	var answer struct {
+		Room string `json:"replacement_room"`
+	}
+	err := c.Call(ctx, "POST", path("rooms", room, "upgrade"), map[string]string{"new_version": version}, &answer)
+	return answer.Room, err
+}
+
+// Read says that we have read up to an event.
+func (c *Client) Read(ctx context.Context, room, event string) error {
+	return c.Call(ctx, "POST", path("rooms", room, "receipt", "m.read", event), struct{}{}, nil)
+}
+
+// Type says that we are writing.
+func (c *Client) Type(ctx context.Context, room string) error {
+	return c.Call(ctx, "PUT", path("rooms", room, "typing", c.User), map[string]any{"typing": true, "timeout": 30000}, nil)
+}
+
+// SendToDevice sends something to a device of somebody. The same transaction id sends it once.
+func (c *Client) SendToDevice(ctx context.Context, eventType, txn, user, device string, content any) error {
+	return c.Call(ctx, "PUT", path("sendToDevice", eventType, txn), map[string]any{
+		"messages": map[string]any{user: map[string]any{device: content}}}, nil)
 }
 
 // Leave leaves a room or declines an invitation.

@@ -15,13 +15,16 @@ type Person struct {
 	Invites   map[string]bool    // rooms with an invitation that is not answered yet
 	Left      map[string]bool    // rooms that sync has said were left
 	Timelines map[string][]Event // by room, the oldest first, gaps filled
+	Ephemeral map[string][]Event // by room, receipts and typing as they came
+	ToDevice  []Event
 	since     string
 	seen      map[string]int // how often an event was given as new
 }
 
 // NewPerson makes a person who has seen nothing yet.
 func NewPerson(c *Client) *Person {
-	return &Person{Client: c, Invites: map[string]bool{}, Left: map[string]bool{}, Timelines: map[string][]Event{}, seen: map[string]int{}}
+	return &Person{Client: c, Invites: map[string]bool{}, Left: map[string]bool{},
+		Timelines: map[string][]Event{}, Ephemeral: map[string][]Event{}, seen: map[string]int{}}
 }
 
 type timeline struct {
@@ -31,10 +34,16 @@ type timeline struct {
 }
 
 type syncAnswer struct {
-	Next  string `json:"next_batch"`
+	Next     string `json:"next_batch"`
+	ToDevice struct {
+		Events []Event `json:"events"`
+	} `json:"to_device"`
 	Rooms struct {
 		Join map[string]struct {
-			Timeline timeline `json:"timeline"`
+			Timeline  timeline `json:"timeline"`
+			Ephemeral struct {
+				Events []Event `json:"events"`
+			} `json:"ephemeral"`
 		} `json:"join"`
 		Invite map[string]struct{} `json:"invite"`
 		Leave  map[string]struct {
@@ -53,12 +62,14 @@ func (p *Person) Sync(ctx context.Context, wait time.Duration) error {
 	if err := p.Call(ctx, "GET", path("sync")+"?"+query.Encode(), nil, &answer); err != nil {
 		return err
 	}
+	p.ToDevice = append(p.ToDevice, answer.ToDevice.Events...)
 	for room := range answer.Rooms.Invite {
 		p.Invites[room] = true
 	}
 	for room, r := range answer.Rooms.Join {
 		delete(p.Invites, room)
 		delete(p.Left, room)
+		p.Ephemeral[room] = append(p.Ephemeral[room], r.Ephemeral.Events...)
 		if err := p.add(ctx, room, r.Timeline); err != nil {
 			return err
 		}

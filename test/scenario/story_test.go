@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -27,19 +28,70 @@ func TestStories(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			lines, err := parse(string(raw))
-			if err != nil {
-				t.Fatalf("%s:%v", file, err)
-			}
-			s := newStory(t)
-			for _, l := range lines {
-				if err := s.run(l); err != nil {
-					t.Fatalf("%s:%d: %s\n%v", file, l.number, l.text, err)
-				}
-			}
-			s.checkSyncs()
+			tell(t, file, string(raw))
 		})
 	}
+}
+
+// versionStory happens in a room of every version, between two servers that know each other by TLS alone.
+const versionStory = `
+house serve west ; house serve east
+user wanda wanda@west
+user erik  erik@east
+user elsa  elsa@east
+wanda create VERSION version VERSION invite erik
+erik  sees invite VERSION
+erik  join VERSION
+wanda send VERSION one
+erik  sees VERSION one
+erik  send VERSION two
+wanda sees VERSION two
+wanda invite elsa VERSION
+elsa  sees invite VERSION
+elsa  join VERSION
+elsa  sees VERSION two
+wanda redact VERSION one
+erik  topic VERSION mine ; refused 403 M_FORBIDDEN
+wanda topic VERSION ours
+elsa  sees topic VERSION ours
+wanda kick erik VERSION
+erik  sees removal VERSION
+wanda ban elsa VERSION
+elsa  sees removal VERSION
+elsa  join VERSION ; refused 403 M_FORBIDDEN
+wanda send VERSION alone
+wanda members VERSION wanda
+wanda reads VERSION two alone
+`
+
+// TestStoryInEveryRoomVersion tells it.
+func TestStoryInEveryRoomVersion(t *testing.T) {
+	t.Parallel()
+	var script strings.Builder
+	for version := 1; version <= 12; version++ {
+		lines := versionStory
+		if version > 1 { // houses and people are there
+			lines = lines[strings.Index(lines, "wanda create"):]
+		}
+		script.WriteString(strings.ReplaceAll(lines, "VERSION", strconv.Itoa(version)))
+	}
+	tell(t, "version story", script.String())
+}
+
+// tell runs a script.
+func tell(t *testing.T, file, script string) {
+	t.Helper()
+	lines, err := parse(script)
+	if err != nil {
+		t.Fatalf("%s:%v", file, err)
+	}
+	s := newStory(t)
+	for _, l := range lines {
+		if err := s.run(l); err != nil {
+			t.Fatalf("%s:%d: %s\n%v", file, l.number, l.text, err)
+		}
+	}
+	s.checkSyncs()
 }
 
 // line is one line of a script: commands and, after "; refused", how the last of them shall be refused.
@@ -136,6 +188,7 @@ type story struct {
 	houses  map[string]*house
 	people  map[string]*resident
 	rooms   map[string]string // by the name that the script gives it
+	aliases map[string]string
 	files   map[string][]byte
 	events  map[string]string // of messages sent, by their text
 	txn     int
@@ -149,7 +202,7 @@ type resident struct {
 
 func newStory(t *testing.T) *story {
 	return &story{t: t, ctx: t.Context(), network: harness.NewNetwork(t), houses: map[string]*house{}, people: map[string]*resident{},
-		rooms: map[string]string{}, files: map[string][]byte{}, events: map[string]string{}}
+		rooms: map[string]string{}, aliases: map[string]string{}, files: map[string][]byte{}, events: map[string]string{}}
 }
 
 // run carries out one line.

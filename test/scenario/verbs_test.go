@@ -50,19 +50,25 @@ var storyVerbs = map[string]storyVerb{
 }
 
 var personVerbs = map[string]personVerb{
-	"create":  {arity{"ROOM [public|encrypted|invite NAME…]", 1, many}, (*story).create},
+	"create":  {arity{"ROOM [public|encrypted|knock|restricted ROOM|version N|invite NAME…]", 1, many}, (*story).create},
 	"invite":  {arity{"NAME ROOM", 2, 2}, membership("invite")},
 	"kick":    {arity{"NAME ROOM", 2, 2}, membership("kick")},
 	"ban":     {arity{"NAME ROOM", 2, 2}, membership("ban")},
 	"unban":   {arity{"NAME ROOM", 2, 2}, membership("unban")},
 	"join":    {arity{"ROOM", 1, 1}, (*story).join},
+	"knock":   {arity{"ROOM", 1, 1}, (*story).knock},
+	"alias":   {arity{"ROOM #ALIAS: give the room a name", 2, 2}, (*story).alias},
+	"follow":  {arity{"#ALIAS: join by the name", 1, 1}, (*story).follow},
+	"upgrade": {arity{"ROOM VERSION NEW", 3, 3}, (*story).upgrade},
+	"read":    {arity{"ROOM TEXT: send a receipt", 2, 2}, (*story).read},
+	"type":    {arity{"ROOM", 1, 1}, (*story).typing},
 	"leave":   {arity{"ROOM", 1, 1}, (*story).leave},
 	"send":    {arity{"ROOM TEXT…", 2, many}, (*story).send},
 	"redact":  {arity{"ROOM TEXT", 2, 2}, (*story).redact},
 	"topic":   {arity{"ROOM TEXT", 2, 2}, (*story).topic},
 	"file":    {arity{"ROOM NAME BYTES: upload and send", 3, 3}, (*story).file},
 	"gets":    {arity{"ROOM NAME: download and compare", 2, 2}, (*story).gets},
-	"sees":    {arity{"invite|removal ROOM | topic ROOM TEXT | ROOM TEXT…", 2, many}, (*story).sees},
+	"sees":    {arity{"invite|removal|tombstone ROOM | topic ROOM TEXT | knock|typing ROOM NAME | receipt ROOM TEXT NAME | ROOM TEXT…", 2, many}, (*story).sees},
 	"reads":   {arity{"ROOM TEXT…: these messages and no others, in this order", 1, many}, (*story).reads},
 	"members": {arity{"ROOM NAME…: these are joined and no others", 1, many}, (*story).members},
 	"login":   {arity{"a new session, with the password", 0, 0}, (*story).login},
@@ -168,29 +174,50 @@ func (s *story) room(name string) (string, error) {
 	return "", fmt.Errorf("no room is called %q", name)
 }
 
+// joinRule makes a piece of initial state. CS v1.16 #mroomjoin_rules
+func joinRule(content map[string]any) any {
+	return map[string]any{"type": "m.room.join_rules", "state_key": "", "content": content}
+}
+
 func (s *story) create(p *resident, args []string) error {
 	body := map[string]any{"preset": "private_chat", "name": args[0]}
-	for i, word := range args[1:] {
+	var state []any
+	for words := args[1:]; len(words) > 0; {
+		word := words[0]
+		words = words[1:]
 		switch word {
 		case "public":
 			body["preset"] = "public_chat"
 		case "encrypted":
-			body["initial_state"] = []any{map[string]any{"type": "m.room.encryption", "content": map[string]string{"algorithm": "m.megolm.v1.aes-sha2"}}}
+			state = append(state, map[string]any{"type": "m.room.encryption", "state_key": "", "content": map[string]string{"algorithm": "m.megolm.v1.aes-sha2"}})
+		case "knock":
+			state = append(state, joinRule(map[string]any{"join_rule": "knock"}))
+		case "restricted":
+			other, err := s.room(words[0])
+			if err != nil {
+				return err
+			}
+			words = words[1:]
+			state = append(state, joinRule(map[string]any{"join_rule": "restricted", "allow": []any{
+				map[string]string{"type": "m.room_membership", "room_id": other}}}))
+		case "version":
+			body["room_version"] = words[0]
+			words = words[1:]
 		case "invite":
 			var invited []string
-			for _, name := range args[i+2:] {
+			for _, name := range words {
 				guest, err := s.person(name)
 				if err != nil {
 					return err
 				}
 				invited = append(invited, guest.User)
 			}
-			body["invite"] = invited
-		}
-		if word == "invite" {
-			break
+			body["invite"], words = invited, nil
+		default:
+			return fmt.Errorf("a room cannot be %q", word)
 		}
 	}
+	body["initial_state"] = state
 	room, err := p.CreateRoom(s.ctx, body)
 	if err == nil {
 		s.rooms[args[0]] = room
@@ -213,12 +240,8 @@ func membership(verb string) func(*story, *resident, []string) error {
 	}
 }
 
-// join joins by way of every server that has somebody in the story: a person clicks on a link that names them.
-func (s *story) join(p *resident, args []string) error {
-	room, err := s.room(args[0])
-	if err != nil {
-		return err
-	}
+// via is every server that has somebody in the story, as a link that one clicks on names them.
+func (s *story) via(p *resident) []string {
 	var via []string
 	for _, other := range s.people {
 		if _, server, _ := strings.Cut(other.User, ":"); !strings.HasSuffix(p.User, ":"+server) && !slices.Contains(via, server) {
@@ -226,11 +249,68 @@ func (s *story) join(p *resident, args []string) error {
 		}
 	}
 	slices.Sort(via)
-	if err := p.Join(s.ctx, room, via...); err != nil {
+	return via
+}
+
+func (s *story) join(p *resident, args []string) error {
+	room, err := s.room(args[0])
+	if err != nil {
+		return err
+	}
+	if err := p.Join(s.ctx, room, s.via(p)...); err != nil {
 		return err
 	}
 	delete(p.Left, room) // what sync said before is over
 	return nil
+}
+
+func (s *story) knock(p *resident, args []string) error {
+	room, err := s.room(args[0])
+	if err != nil {
+		return err
+	}
+	return p.Knock(s.ctx, room, s.via(p)...)
+}
+
+// alias completes a name with the server of who gives it.
+func (s *story) alias(p *resident, args []string) error {
+	room, err := s.room(args[0])
+	if err != nil {
+		return err
+	}
+	_, server, _ := strings.Cut(p.User, ":")
+	s.aliases[args[1]] = args[1] + ":" + server
+	return p.Alias(s.ctx, room, s.aliases[args[1]])
+}
+
+func (s *story) follow(p *resident, args []string) error { return p.Join(s.ctx, s.aliases[args[0]]) }
+
+func (s *story) upgrade(p *resident, args []string) error {
+	room, err := s.room(args[0])
+	if err != nil {
+		return err
+	}
+	replacement, err := p.Upgrade(s.ctx, room, args[1])
+	if err == nil {
+		s.rooms[args[2]] = replacement
+	}
+	return err
+}
+
+func (s *story) read(p *resident, args []string) error {
+	room, err := s.room(args[0])
+	if err != nil {
+		return err
+	}
+	return p.Read(s.ctx, room, s.events[args[1]])
+}
+
+func (s *story) typing(p *resident, args []string) error {
+	room, err := s.room(args[0])
+	if err != nil {
+		return err
+	}
+	return p.Type(s.ctx, room)
 }
 
 func (s *story) leave(p *resident, args []string) error {
@@ -336,36 +416,6 @@ func (s *story) gets(p *resident, args []string) error {
 	}
 	if got := header.Get("Content-Disposition"); !strings.Contains(got, args[1]) {
 		return fmt.Errorf("got it as %q, without its name", got)
-	}
-	return nil
-}
-
-func (s *story) sees(p *resident, args []string) error {
-	name := args[0]
-	if name == "invite" || name == "removal" || name == "topic" {
-		name = args[1]
-	}
-	room, err := s.room(name)
-	if err != nil {
-		return err
-	}
-	switch args[0] {
-	case "invite":
-		return p.Until(s.ctx, "the invitation", func() bool { return p.Invites[room] })
-	case "removal":
-		return p.Until(s.ctx, "that they are out", func() bool { return p.Left[room] })
-	case "topic":
-		want := fmt.Sprintf(`"topic":%q`, args[2])
-		return p.Until(s.ctx, "the topic", func() bool {
-			return slices.ContainsFunc(p.Timelines[room], func(ev harness.Event) bool {
-				return ev.Type == "m.room.topic" && strings.Contains(string(ev.Content), want)
-			})
-		})
-	}
-	for _, text := range args[1:] {
-		if _, err := p.Sees(s.ctx, room, text); err != nil {
-			return err
-		}
 	}
 	return nil
 }
