@@ -21,6 +21,7 @@ import (
 	"konsil/homeserver/notify"
 	"konsil/homeserver/push"
 	"konsil/homeserver/room"
+	"konsil/homeserver/search"
 	"konsil/homeserver/ssapi"
 	"konsil/homeserver/store"
 	"konsil/kit/job"
@@ -60,6 +61,7 @@ type keepers struct {
 	notices  *notice.Keeper
 	outside  *federation.Federation
 	push     *push.Keeper
+	search   *search.Index
 	sync     *clientsync.Syncer
 }
 
@@ -87,6 +89,7 @@ func openDomain(ctx context.Context, h *Host, row store.RegisteredDomain) (*Doma
 	d.jobs.Go("ephemeral", k.presence.Run)
 	d.jobs.Go("federation", k.outside.Run)
 	d.jobs.Go("push", k.push.Run)
+	d.jobs.Go("search", k.search.Run)
 	return d, nil
 }
 
@@ -128,6 +131,7 @@ func (k *keepers) movers() {
 	k.push = push.New(push.Config{
 		Server: k.row.Name, Store: k.store, Rooms: k.rooms, Notify: k.notify, Clock: cfg.Clock, Log: k.log, AllowPrivate: s.AllowPrivate,
 	})
+	k.search = search.New(search.Config{Store: k.store, Rooms: k.rooms, Notify: k.notify, Clock: cfg.Clock, Log: k.log})
 	k.sync = clientsync.New(clientsync.Config{
 		Server: k.row.Name, Store: k.store, Rooms: k.rooms, Accounts: k.accounts, E2EE: k.devices, Ephemeral: k.presence, Notify: k.notify,
 		Clock: cfg.Clock, Unread: k.push.Unread,
@@ -147,7 +151,7 @@ func (k *keepers) clientAPI() http.Handler {
 	cfg, s := k.host.cfg, k.host.cfg.Settings
 	return csapi.New(csapi.Config{
 		Server: k.row.Name, Accounts: k.accounts, E2EE: k.devices, Ephemeral: k.presence, Federation: k.outside, Rooms: k.rooms,
-		Media: k.media, Sync: k.sync, Push: k.push, Notices: k.notices, Remote: k.remote, Clock: cfg.Clock, Log: k.log, Unlimited: s.NoRateLimits,
+		Media: k.media, Search: k.search, Sync: k.sync, Push: k.push, Notices: k.notices, Remote: k.remote, Clock: cfg.Clock, Log: k.log, Unlimited: s.NoRateLimits,
 		DefaultVersion: Flavour(k.row.Flavour).defaultRoomVersion(),
 		Discovery:      csapi.Discovery{BaseURL: s.PublicBaseURL},
 		TURN:           csapi.TURN{URIs: s.TURN.URIs, Secret: s.TURN.Secret},

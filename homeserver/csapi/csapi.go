@@ -21,6 +21,7 @@ import (
 	"konsil/homeserver/notice"
 	"konsil/homeserver/push"
 	"konsil/homeserver/room"
+	"konsil/homeserver/search"
 	"konsil/kit/clock"
 	"konsil/kit/limit"
 	"konsil/kit/web"
@@ -39,6 +40,7 @@ type Config struct {
 	Sync       *clientsync.Syncer     // /sync
 	Push       *push.Keeper           // push rules, pushers, unread counts
 	Media      *media.Repository      // files
+	Search     *search.Index          // full-text search; nil means that there is none
 	Notices    *notice.Keeper         // what operators tell users; nil means that they can not
 	Remote     *ssclient.Client       // speaks to other servers; nil means that there are none
 	Clock      clock.Clock            // nil means the system's

@@ -18,6 +18,7 @@ import (
 	"konsil/homeserver/notice"
 	"konsil/homeserver/notify"
 	"konsil/homeserver/room"
+	"konsil/homeserver/search"
 	"konsil/homeserver/store"
 	"konsil/kit/clock"
 	"konsil/kit/db/dbtest"
@@ -75,6 +76,7 @@ func openRig(t testing.TB, url string, changes ...change) *rig {
 			return room.Profile{DisplayName: p.DisplayName, AvatarURL: p.AvatarURL}, err
 		}})
 	apiConfig.Accounts, apiConfig.Rooms = accounts, rooms
+	apiConfig.Search = search.New(search.Config{Store: db, Rooms: rooms, Notify: wake, Clock: fake})
 	apiConfig.Notices = notice.New(notice.Config{Server: server, Store: db, Accounts: accounts, Rooms: rooms})
 	apiConfig.Ephemeral = ephemeral.New(ephemeral.Config{Server: server, Store: db, Notify: wake, Rooms: rooms, Accounts: accounts, Clock: fake})
 	return &rig{csapi.New(apiConfig).Handler(), t, db, fake, accounts, rooms}

@@ -36,6 +36,7 @@ func (a *API) rows() []row {
 		a.roomStateRoutes(),
 		a.roomHistoryRoutes(),
 		a.roomDirectoryRoutes(),
+		a.searchRoutes(),
 		a.spaceRoutes(),
 		a.mediaRoutes(),
 		a.keyRoutes(),

@@ -22,6 +22,7 @@ type Token struct {
 	Pos  int64
 	Sync bool
 	AsOf int64 // of a "t" token that a sync gave: the sync's own position, "t<topo>_<pos>_<as of>"; 0 for others
+	UpTo int64 // "t<topo>_<pos>_<as of>_<up to>": going back, what has a higher position is left out; 0 leaves out nothing
 }
 
 // ParseToken reads what a client sent back. B7
@@ -40,20 +41,20 @@ func ParseToken(s string) (Token, error) {
 		return Token{Pos: pos, Sync: true}, nil
 	}
 	parts := strings.Split(s[1:], "_")
-	if s[0] != 't' || len(parts) < 2 || len(parts) > 3 {
+	if s[0] != 't' || len(parts) < 2 || len(parts) > 4 {
 		return Token{}, bad
 	}
-	var n [3]int64
+	var n [4]int64
 	for i, part := range parts {
 		var err error
 		if n[i], err = strconv.ParseInt(part, 10, 64); err != nil {
 			return Token{}, bad
 		}
 	}
-	if n[2] < 0 {
+	if n[2] < 0 || n[3] < 0 {
 		return Token{}, bad
 	}
-	return Token{Topo: n[0], Pos: n[1], AsOf: n[2]}, nil
+	return Token{Topo: n[0], Pos: n[1], AsOf: n[2], UpTo: n[3]}, nil
 }
 
 // String writes the token as clients get it.
@@ -62,8 +63,11 @@ func (t Token) String() string {
 		return "s" + strconv.FormatInt(t.Pos, 10)
 	}
 	out := "t" + strconv.FormatInt(t.Topo, 10) + "_" + strconv.FormatInt(t.Pos, 10)
-	if t.AsOf > 0 {
+	if t.AsOf > 0 || t.UpTo > 0 {
 		out += "_" + strconv.FormatInt(t.AsOf, 10)
+	}
+	if t.UpTo > 0 {
+		out += "_" + strconv.FormatInt(t.UpTo, 10)
 	}
 	return out
 }
@@ -78,6 +82,26 @@ func EventToken(ev *Event, after bool) Token {
 		return Token{Topo: ev.Topo, Pos: ev.Pos}
 	}
 	return Token{Topo: ev.Topo, Pos: ev.Pos - 1}
+}
+
+// TokenBefore is the token before a timeline that was read in the domain's order and begins with first. Where a branch of the room
+// came late, an event of it may lie further back than others that the timeline does not hold: then the token begins at the newest
+// of those, and leaves out what the timeline holds.
+func (e *Engine) TokenBefore(ctx context.Context, first *Event) (Token, error) {
+	t := EventToken(first, false)
+	rows, err := readList(ctx, e, func(tx *store.Tx) ([]int64, error) { return tx.NewestInRoom(ctx, first.RoomNID, first.Pos-1, 1) })
+	if err != nil || len(rows) == 0 {
+		return t, err
+	}
+	newest, err := e.eventByNID(ctx, rows[0])
+	if err != nil {
+		return t, err
+	}
+	if newest.Topo > first.Topo {
+		t = EventToken(newest, true)
+		t.UpTo = first.Pos - 1
+	}
+	return t, nil
 }
 
 var (
@@ -161,6 +185,8 @@ type PageRequest struct {
 	Backward bool
 	Limit    int
 	Filter   EventFilter
+
+	upTo int64 // of From
 }
 
 // Page is its answer. End is nil at the end of history.
@@ -199,7 +225,7 @@ func (e *Engine) Messages(ctx context.Context, r PageRequest) (Page, error) {
 	}
 	page := Page{Start: Token{Topo: from.Topo, Pos: from.Pos}}
 	if r.From != nil {
-		page.Start = *r.From
+		page.Start, r.upTo = *r.From, r.From.UpTo
 	} else if r.Backward {
 		page.Start = SyncToken(e.store.Position())
 	} else {
@@ -256,7 +282,7 @@ func (e *Engine) fillPage(ctx context.Context, h *head, v *viewer, r PageRequest
 	limit := min(max(r.Limit, 1), maxPage)
 	at := from
 	for range maxScans {
-		evs, err := e.scan(ctx, h, r.Backward, at, end, min(limit*2, maxPage)+1)
+		evs, err := e.scan(ctx, h, r, at, end, min(limit*2, maxPage)+1)
 		if err != nil {
 			return err
 		}
@@ -274,25 +300,28 @@ func (e *Engine) fillPage(ctx context.Context, h *head, v *viewer, r PageRequest
 				continue
 			}
 			if page.Events = append(page.Events, ev); len(page.Events) == limit {
-				page.End = &Token{Topo: at.Topo, Pos: at.Pos}
+				page.End = &Token{Topo: at.Topo, Pos: at.Pos, UpTo: r.upTo}
 				return nil
 			}
 		}
 		if len(evs) <= min(limit*2, maxPage) { // all that there is
 			// More may come; and a client that filters looks for the end token as a sign that its filter found something.
 			if page.Gap || len(page.Events) > 0 && (r.Filter.ContainsURL != nil || !r.Backward && r.To == nil) {
-				page.End = &Token{Topo: at.Topo, Pos: at.Pos}
+				page.End = &Token{Topo: at.Topo, Pos: at.Pos, UpTo: r.upTo}
 			}
 			return nil
 		}
 	}
-	page.End = &Token{Topo: at.Topo, Pos: at.Pos}
+	page.End = &Token{Topo: at.Topo, Pos: at.Pos, UpTo: r.upTo}
 	return nil
 }
 
-func (e *Engine) scan(ctx context.Context, h *head, backward bool, at, end store.Place, limit int) ([]*Event, error) {
+func (e *Engine) scan(ctx context.Context, h *head, r PageRequest, at, end store.Place, limit int) ([]*Event, error) {
 	return e.readEvents(ctx, func(tx *store.Tx) ([]store.EventRow, error) {
-		if backward {
+		if r.Backward && r.upTo > 0 {
+			return tx.HistoryBeforeUpTo(ctx, h.nid, at, end, r.upTo, limit)
+		}
+		if r.Backward {
 			return tx.HistoryBefore(ctx, h.nid, at, end, limit)
 		}
 		return tx.HistoryAfter(ctx, h.nid, at, end, limit)

@@ -30,6 +30,9 @@ func (tx *Tx) dbTx() *Tx { return tx }
 // Domain is $0.
 func (tx *Tx) Domain() int64 { return tx.db.cfg.Domain }
 
+// OnPostgres says which engine this is, for the few statements that can not read the same on both: full-text search.
+func (tx *Tx) OnPostgres() bool { return tx.db.engine.dialect() == postgres }
+
 // NextPosition gives the next number of the domain's one order. Write transactions only. The numbers of a transaction become
 // visible together, after its commit and before its callers are answered.
 func (tx *Tx) NextPosition() int64 {
