@@ -132,7 +132,7 @@ func (tx *Tx) EventByTxn(ctx context.Context, txn string) (id.EventID, error) {
 // EventsAfter reads the timeline of all rooms by position: after < pos <= upTo, oldest first, at most limit.
 func (tx *Tx) EventsAfter(ctx context.Context, after, upTo int64, limit int) ([]EventRow, error) {
 	return tx.events(ctx, `SELECT `+eventColumns+eventFrom+`
-		AND e.pos > 0 AND e.pos > $1 AND e.pos <= $2 ORDER BY e.pos LIMIT $3`, after, upTo, limit)
+		AND e.pos <> 0 AND e.pos > $1 AND e.pos <= $2 ORDER BY e.pos LIMIT $3`, after, upTo, limit)
 }
 
 // TimelineBefore reads the newest events of a room with after < pos <= upTo, newest first, at most limit.
@@ -155,6 +155,13 @@ func (tx *Tx) HistoryBefore(ctx context.Context, room int64, from, to Place, lim
 	return tx.events(ctx, `SELECT `+eventColumns+eventFrom+`
 		AND e.room_nid = $1 AND e.pos <> 0 AND (e.topo, e.pos) <= ($2, $3) AND (e.topo, e.pos) > ($4, $5)
 		ORDER BY e.topo DESC, e.pos DESC LIMIT $6`, room, from.Topo, from.Pos, to.Topo, to.Pos, limit)
+}
+
+// HistoryBeforeUpTo is HistoryBefore without what has a position above upTo.
+func (tx *Tx) HistoryBeforeUpTo(ctx context.Context, room int64, from, to Place, upTo int64, limit int) ([]EventRow, error) {
+	return tx.events(ctx, `SELECT `+eventColumns+eventFrom+`
+		AND e.room_nid = $1 AND e.pos <> 0 AND (e.topo, e.pos) <= ($2, $3) AND (e.topo, e.pos) > ($4, $5) AND e.pos <= $7
+		ORDER BY e.topo DESC, e.pos DESC LIMIT $6`, room, from.Topo, from.Pos, to.Topo, to.Pos, limit, upTo)
 }
 
 // HistoryAfter reads events of a room in its own order, oldest first: those after from and at or before to.

@@ -100,7 +100,7 @@ func (tx *Tx) LocalReceipts(ctx context.Context, after, upTo int64) ([]Receipt, 
 func (tx *Tx) NewestEvents(ctx context.Context, rooms []id.RoomID, upTo int64, limit int) ([]int64, error) {
 	return db.List[int64](ctx, tx, `
 		SELECT e.event_nid FROM event e
-		WHERE e.domain_id = $0 AND e.pos > 0 AND e.pos <= $2 AND e.room_nid IN (
+		WHERE e.domain_id = $0 AND e.pos <> 0 AND e.pos > 0 AND e.pos <= $2 AND e.room_nid IN (
 			SELECT room_nid FROM room WHERE domain_id = $0 AND room_id in($1))
 		ORDER BY e.pos DESC LIMIT $3`, rooms, upTo, limit)
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"slices"
 
 	"konsil/kit/db"
 )
@@ -54,23 +53,9 @@ func (tx *Tx) ChangesAfter(ctx context.Context, after, upTo int64, limit int) ([
 }
 
 // EventsBetween lists the numbers of the timeline events of all rooms after one position, up to another, in order: for who
-// will find most of them in memory. There are no more events than positions, so it reads that many from the end backwards: a
-// lower bound besides the index's own "pos > 0" would tempt SQLite to start from the beginning.
+// will find most of them in memory.
 func (tx *Tx) EventsBetween(ctx context.Context, after, upTo int64) ([]int64, error) {
-	var nids []int64
-	err := db.Each(ctx, tx, `
-		SELECT event_nid, pos FROM event
-		WHERE domain_id = $0 AND pos > 0 AND pos <= $1 ORDER BY pos DESC LIMIT $2 + 0`, []any{upTo, upTo - after},
-		func(row *db.Row) error {
-			var nid, pos int64
-			if err := row.Scan(&nid, &pos); err != nil {
-				return err
-			}
-			if pos > after {
-				nids = append(nids, nid)
-			}
-			return nil
-		})
-	slices.Reverse(nids)
-	return nids, err
+	return db.List[int64](ctx, tx, `
+		SELECT event_nid FROM event
+		WHERE domain_id = $0 AND pos <> 0 AND pos > $1 AND pos <= $2 ORDER BY pos`, after, upTo)
 }

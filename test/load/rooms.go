@@ -165,7 +165,7 @@ func (t *town) largeRooms() error {
 	}
 	join := func(_, _ int) error {
 		in++
-		return t.people[in-1].join(room)
+		return t.people[min(in, len(t.people))-1].join(room)
 	}
 	if err := grow(100); err != nil {
 		return err
