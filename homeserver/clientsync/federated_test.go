@@ -175,6 +175,36 @@ func TestStateOfForks(t *testing.T) {
 	expect(t, "limited", all.at("timeline", "limited").v, false)
 }
 
+// TestHistoryBesideForks: where a branch came late, paging back from a timeline that was cut gives what was in no timeline, all of
+// it and only that, page by page.
+func TestHistoryBesideForks(t *testing.T) {
+	d, r := newDomain(t), newRemote(t)
+	alice := d.user("alice")
+	in := alice.create()
+	r.join(d, in)
+	alice.sync()
+	late := r.say(in, "late") // alice's server has not seen it when she writes
+	for _, text := range []string{"one", "two", "three"} {
+		alice.say(in, text)
+	}
+	r.give(d, late)
+	alice.say(in, "four")
+	alice.say(in, "five")
+	answer := alice.look("since", alice.since, "filter", `{"room":{"timeline":{"limit":3}}}`).joined(in)
+	expect(t, "timeline", answer.timeline(), "late four five")
+	var older []value
+	from := answer.text("timeline", "prev_batch")
+	for len(older) < 4 && from != "" {
+		page := alice.must("GET", "/rooms/"+string(in)+"/messages?dir=b&limit=2&from="+from, nil)
+		older = append(older, page.list("chunk")...)
+		from = page.text("end")
+	}
+	if len(older) > 4 {
+		older = older[:4]
+	}
+	expect(t, "what lies before", words(older), "three two one eve:there.test:join")
+}
+
 // TestEnteredRemoteRoom: the timeline of a room that was entered through another server begins with the join.
 func TestEnteredRemoteRoom(t *testing.T) {
 	d, r := newDomain(t), newRemote(t)

@@ -168,6 +168,12 @@ func (a *answer) finishTimeline(ctx context.Context, r *roomAnswer) error {
 	switch {
 	case len(r.events) > 0:
 		before := room.EventToken(r.events[0], false)
+		if r.since > 0 && r.limited {
+			var err error
+			if before, err = a.syncer.cfg.Rooms.TokenBefore(ctx, r.events[0]); err != nil {
+				return err
+			}
+		}
 		before.AsOf = r.upTo
 		r.prev = before.String()
 	case r.since > 0 && !r.limited:

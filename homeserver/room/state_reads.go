@@ -112,7 +112,7 @@ func (e *Engine) snapAt(ctx context.Context, h *head, at Token, latest int64) (i
 	if err != nil {
 		return 0, err
 	}
-	evs, err := e.scan(ctx, h, true, place, firstPlace, 1)
+	evs, err := e.scan(ctx, h, PageRequest{Backward: true}, place, firstPlace, 1)
 	if err != nil || len(evs) == 0 {
 		return latest, err
 	}

@@ -145,6 +145,9 @@ func TestEventRows(t *testing.T) {
 		check("backward", []string{"$2", "$1", "$0"}, func(ctx context.Context, tx *store.Tx) ([]store.EventRow, error) {
 			return tx.HistoryBefore(ctx, room, all, none, 10)
 		})
+		check("backward without the newest", []string{"$1", "$0"}, func(ctx context.Context, tx *store.Tx) ([]store.EventRow, error) {
+			return tx.HistoryBeforeUpTo(ctx, room, all, none, first.Pos, 10)
+		})
 		check("forward from the first", []string{"$2"}, func(ctx context.Context, tx *store.Tx) ([]store.EventRow, error) {
 			return tx.HistoryAfter(ctx, room, store.Place{Topo: 5, Pos: first.Pos}, all, 10)
 		})
