@@ -1,6 +1,7 @@
 package room_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -245,6 +246,39 @@ func TestInvitesOverFederation(t *testing.T) {
 	}
 	if ev := b.get(signed.ID); ev.ID != signed.ID {
 		t.Error("the invite is lost")
+	}
+}
+
+// TestInvitesShowWhoMadeTheRoom: the create event that comes with an invite reaches the client whole, if it is; forged parts of others
+// do not.
+func TestInvitesShowWhoMadeTheRoom(t *testing.T) {
+	a, b := newServer(t, "klinik.test"), newServer(t, "praxis.test")
+	anna, bob := a.user("anna"), b.user("bob")
+	r := a.create(anna, version("12"))
+	create, err := a.StateEvent(ctx, r, event.TypeCreate, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := bytes.Replace(create.JSON, []byte(`"origin_server_ts":`), []byte(`"origin_server_ts":1`), 1)
+	pdu, _, err := a.PrepareInvite(ctx, room.MembershipChange{Room: r, Sender: anna, Target: bob})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, sent := range map[int]json.RawMessage{
+		6: create.JSON, // content, event_id, origin_server_ts, sender, state_key, type
+		4: forged,
+	} {
+		if _, err := b.SignInvite(ctx, pdu, []json.RawMessage{sent}); err != nil {
+			t.Fatal(err)
+		}
+		rooms, err := b.UserRooms(ctx, bob)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stripped []map[string]any
+		if err := json.Unmarshal(rooms[0].Stripped, &stripped); err != nil || len(stripped) != 2 || len(stripped[0]) != want {
+			t.Errorf("stripped state %s, %v, want a create event of %d fields", rooms[0].Stripped, err, want)
+		}
 	}
 }
 

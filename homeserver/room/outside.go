@@ -85,7 +85,11 @@ func strippedWith(stripped []json.RawMessage, member *event.PDU) []byte {
 		if typ == event.TypeMember && key == *member.StateKey {
 			continue
 		}
-		// MSC4311 lets servers send whole events; clients get what they have a word for.
+		// Servers may send whole events; clients get the create event whole, and of others what they have a word for. MSC4311
+		if whole, err := event.Parse(raw, member.Version); err == nil && whole.IsCreate() && whole.RoomID == member.RoomID && whole.HashMatches() {
+			kept = append(kept, whole.Stripped())
+			continue
+		}
 		out := append([]byte(`{"content":`), content...)
 		out = append(append(out, `,"sender":`...), canonical.AppendString(nil, sender)...)
 		out = append(append(out, `,"state_key":`...), canonical.AppendString(nil, key)...)
