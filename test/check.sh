@@ -88,7 +88,7 @@ unit_with_times() {
 
 fuzz() { FUZZTIME=${FUZZTIME:-2s} ./test/fuzz.sh; }
 
-scenarios() { go test -count=1 -timeout 10m ./test/scenario/...; }
+scenarios() { go run ./test/pgserver -- go test -count=1 -timeout 10m ./test/scenario/...; }
 
 # goolm is mautrix-go's own cryptography; without cgo the SQLite driver that it names is not compiled. -v says what was skipped.
 clients() { (cd test/client && CGO_ENABLED=0 go test -count=1 -tags goolm -v -timeout 10m ./... | grep -vE '^(=== |    --- PASS)'; exit "${PIPESTATUS[0]}"); }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"konsil/kit/db/dbtest"
 	"konsil/test/harness"
 )
 
@@ -53,13 +54,24 @@ func TestC08KillLosesNothingAcknowledged(t *testing.T) {
 }
 
 // TestC08KillOneSideOfAFederation kills two servers in turn that speak over real TLS while one writes to the other: what is on its
-// way outlives its sender, its receiver and both.
+// way outlives its sender, its receiver and both. Once both keep their data in SQLite, once one of them in PostgreSQL.
 func TestC08KillOneSideOfAFederation(t *testing.T) {
-	t.Parallel()
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		killOneSide(t)
+	})
+	t.Run("postgres", func(t *testing.T) {
+		t.Parallel()
+		killOneSide(t, "--database", dbtest.Postgres(t))
+	})
+}
+
+// killOneSide takes arguments for the server that sends.
+func killOneSide(t *testing.T, args ...string) {
 	const rounds, senders, most = 6, 3, 60
 	chance := newChance(t)
 	network := harness.NewNetwork(t)
-	west, east := network.Serve(t), network.Serve(t)
+	west, east := network.Serve(t, args...), network.Serve(t)
 	wanda, err := west.Register(t.Context(), "wanda", "a long enough password")
 	if err != nil {
 		t.Fatal(err)
