@@ -170,6 +170,15 @@ func BenchmarkReadPoint(b *testing.B) {
 		b.Run("snapshot", func(b *testing.B) {
 			measure(b, d, url, 1, func(i int64) error { return d.Read(ctx, func(tx *db.Tx) error { return point(tx, i) }) })
 		})
+		b.Run("limited", func(b *testing.B) {
+			const q = `SELECT id FROM item WHERE domain_id = $0 AND id > $1 ORDER BY id LIMIT $2`
+			measure(b, d, url, 1, func(i int64) error {
+				return d.ReadOne(ctx, func(tx *db.Tx) error {
+					_, err := db.List[int64](ctx, tx, q, i%rows, int64(1))
+					return err
+				})
+			})
+		})
 		b.Run("one", func(b *testing.B) {
 			measure(b, d, url, 1, func(i int64) error { return d.ReadOne(ctx, func(tx *db.Tx) error { return point(tx, i) }) })
 		})

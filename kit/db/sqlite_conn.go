@@ -1,6 +1,7 @@
 package db
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -41,6 +42,10 @@ func openSQLiteConn(path string, cacheKiB int, readOnly bool) (*sqliteConn, erro
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
 	sqlite3.Xsqlite3_extended_result_codes(c.tls, c.db, 1)
+	if err := c.stablePlans(); err != nil {
+		c.close()
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
 	sqlite3.Xsqlite3_busy_timeout(c.tls, c.db, 10_000) // another process, a backup: rare, but no reason to fail
 	pragmas := []string{
 		"PRAGMA journal_mode=WAL",
@@ -61,6 +66,20 @@ func openSQLiteConn(path string, cacheKiB int, readOnly bool) (*sqliteConn, erro
 		}
 	}
 	return c, nil
+}
+
+// stablePlans has SQLite keep the plan of a prepared statement. Otherwise it looks at the values bound to LIMIT and to partial
+// indexes, and compiles such a statement again with each execution, which costs more than most of them do.
+func (c *sqliteConn) stablePlans() error {
+	args := libc.NewVaList(int32(1), uintptr(0))
+	if args == 0 {
+		return errors.New("out of memory")
+	}
+	defer libc.Xfree(c.tls, args)
+	if rc := sqlite3.Xsqlite3_db_config(c.tls, c.db, sqlite3.SQLITE_DBCONFIG_ENABLE_QPSG, args); rc != sqlite3.SQLITE_OK {
+		return c.fail(rc)
+	}
+	return nil
 }
 
 func (c *sqliteConn) close() {
