@@ -38,6 +38,7 @@ type Domain struct {
 	number     int64
 	federated  bool
 	store      *store.DB
+	notify     *notify.Notifier
 	federation *federation.Federation
 	push       *push.Keeper
 	client     http.Handler // the Client-Server API
@@ -80,7 +81,7 @@ func openDomain(ctx context.Context, h *Host, row store.RegisteredDomain) (*Doma
 	k.movers()
 	d := &Domain{
 		Name: row.Name, Flavour: Flavour(row.Flavour), Accounts: k.accounts,
-		number: row.Number, federated: row.Federated, store: db, federation: k.outside, push: k.push,
+		number: row.Number, federated: row.Federated, store: db, notify: k.notify, federation: k.outside, push: k.push,
 		client: k.clientAPI(), server: k.serverAPI(),
 		jobs: job.NewGroup(context.WithoutCancel(ctx), job.Config{Clock: h.cfg.Clock, Log: k.log}),
 	}
@@ -100,6 +101,7 @@ func (k *keepers) base() {
 	k.rooms = room.New(room.Config{
 		Store: k.store, Notify: k.notify, Clock: cfg.Clock, Rand: cfg.Rand, Server: k.row.Name, Key: k.row.Key,
 		DefaultVersion: Flavour(k.row.Flavour).defaultRoomVersion(), CacheBytes: s.CacheBytes, Profile: k.profile,
+		CheckInvite: func(ctx context.Context, target, from id.UserID) error { return k.accounts.CheckInvite(ctx, target, from) },
 	})
 	k.devices = e2ee.New(e2ee.Config{
 		Server: k.row.Name, Store: k.store, Notify: k.notify, Remote: k.remote, Clock: cfg.Clock, Rand: cfg.Rand, Log: k.log,

@@ -104,7 +104,7 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 		return nil, err
 	}
 	h := &Host{cfg: cfg, registry: registry, services: services, hasher: cfg.Settings.hasher(), metrics: obs.NewMetrics(), pools: pools, awake: map[id.ServerName]*berth{}}
-	h.metrics.Gauge("konsil_domains_awake", "Domains that are awake.", func() float64 { return float64(h.Awake()) })
+	h.measure()
 	network := cfg.Network
 	network.Local = h.local
 	h.network = ssclient.NewNetwork(network)
@@ -300,6 +300,30 @@ func (h *Host) putToSleep(ctx context.Context, name id.ServerName, b *berth) {
 
 // errSleeping tells a request that came while its domain was closing to try again.
 var errSleeping = errors.New("domain is falling asleep")
+
+// measure registers what an operator asks first: how many are here, how many wait, how many cannot be reached.
+func (h *Host) measure() {
+	h.metrics.Gauge("domains_awake", "Domains that are awake.", func() float64 { return float64(h.Awake()) })
+	h.metrics.Gauge("clients_waiting", "Long polls of clients that wait for something to happen.",
+		h.sum(func(d *Domain) int { return d.notify.Waiting() }))
+	h.metrics.Gauge("destinations_failing", "Other servers that have something to get and could not be reached.",
+		h.sum(func(d *Domain) int { return d.federation.Failing() }))
+}
+
+// sum adds up a figure of all awake domains.
+func (h *Host) sum(of func(d *Domain) int) func() float64 {
+	return func() float64 {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		total := 0
+		for _, b := range h.awake {
+			if closed(b.ready) && b.domain != nil {
+				total += of(b.domain)
+			}
+		}
+		return float64(total)
+	}
+}
 
 // Close closes all domains and the registry.
 func (h *Host) Close() error {

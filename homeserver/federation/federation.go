@@ -88,6 +88,9 @@ func (f *Federation) Run(ctx context.Context) error {
 // Now is the time by the domain's clock.
 func (f *Federation) Now() time.Time { return f.cfg.Clock.Now() }
 
+// Failing is how many servers could not be reached at the last try and still have to get something.
+func (f *Federation) Failing() int { return int(f.Sender.failing.Load()) }
+
 // Contact notes that a server has just reached us: what waits for it is tried again.
 func (f *Federation) Contact(server id.ServerName) { f.Sender.Contact(server) }
 
