@@ -86,7 +86,7 @@ unit_with_times() {
 	return "$code"
 }
 
-fuzz() { FUZZTIME=${FUZZTIME:-2s} ./test/fuzz.sh; }
+fuzz() { FUZZ_LIGHT=1 FUZZTIME=${FUZZTIME:-2s} ./test/fuzz.sh; }
 
 scenarios() { go run ./test/pgserver -- go test -count=1 -timeout 10m ./test/scenario/...; }
 
