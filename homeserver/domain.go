@@ -101,7 +101,9 @@ func (k *keepers) base() {
 	k.rooms = room.New(room.Config{
 		Store: k.store, Notify: k.notify, Clock: cfg.Clock, Rand: cfg.Rand, Server: k.row.Name, Key: k.row.Key,
 		DefaultVersion: Flavour(k.row.Flavour).defaultRoomVersion(), CacheBytes: s.CacheBytes, Profile: k.profile,
-		CheckInvite: func(ctx context.Context, target, from id.UserID) error { return k.accounts.CheckInvite(ctx, target, from) },
+		CheckInvite: func(ctx context.Context, target, from id.UserID) error {
+			return k.accounts.CheckInvite(ctx, target, from)
+		},
 	})
 	k.devices = e2ee.New(e2ee.Config{
 		Server: k.row.Name, Store: k.store, Notify: k.notify, Remote: k.remote, Clock: cfg.Clock, Rand: cfg.Rand, Log: k.log,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"konsil/homeserver/account"
 	"konsil/homeserver/room"
 	"konsil/homeserver/store"
 	"konsil/matrix/canonical"
@@ -44,7 +45,8 @@ func (a *answer) gatherStripped(ctx context.Context) error {
 	for _, row := range rows {
 		member := byNID[row.Event]
 		// "Servers must not send room invites from ignored users to clients." CS v1.16 #server-behaviour-13
-		if member != nil && row.Membership == store.Invited && a.view.ignored[member.Sender] {
+		if member != nil && row.Membership == store.Invited &&
+			(a.view.ignored[member.Sender] || a.view.invites.Verdict(member.Sender) != account.InviteAllowed) { // CS v1.18 #invite-permission
 			continue
 		}
 		s := stripped{room: row.RoomID}

@@ -278,6 +278,19 @@ func TestInvitesOfIgnoredUsers(t *testing.T) {
 	expect(t, "timeline", answer.joined(in).timeline(), "heard topic")
 }
 
+// MSC4155: an invite that is ignored is there, and not told; who changes their mind sees it.
+func TestIgnoredInvites(t *testing.T) {
+	d := newDomain(t)
+	alice, bob := d.user("alice"), d.user("bob")
+	filter := "/user/" + url.PathEscape(string(alice.user)) + "/account_data/org.matrix.msc4155.invite_permission_config"
+	alice.must("PUT", filter, object{"ignored_users": []string{"@bob:*"}})
+	in := bob.createWith(object{"preset": "private_chat", "invite": []id.UserID{alice.user}})
+	expect(t, "an ignored invite", alice.sync().at("rooms", "invite", string(in)).exists(), false)
+	alice.must("PUT", filter, object{"ignored_users": nil})
+	alice.since = ""
+	expect(t, "the same invite", alice.sync().at("rooms", "invite", string(in)).exists(), true)
+}
+
 // TestLongPoll: a waiting client is woken by whatever concerns it.
 func TestLongPoll(t *testing.T) {
 	d := newDomain(t)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 
+	"konsil/homeserver/account"
 	"konsil/homeserver/store"
 	"konsil/matrix/id"
 )
@@ -17,6 +18,7 @@ type view struct {
 	byRoom  map[id.RoomID]*store.UserRoomRow
 	joined  []id.RoomID // of these, the rooms they are in
 	ignored map[id.UserID]bool
+	invites *account.InvitePermission
 	pos     int64 // right for everything up to here, and for later as long as the tail knows of no change for the user
 }
 
@@ -95,9 +97,10 @@ func (s *Syncer) loadView(ctx context.Context, user id.UserID) (*view, error) {
 			return err
 		}
 		ignored, err = tx.AccountData(ctx, user, "", "m.ignored_user_list")
-		if errors.Is(err, store.ErrNotFound) {
-			err = nil
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
 		}
+		v.invites, err = account.ReadInvitePermission(ctx, tx, user)
 		return err
 	})
 	if err != nil {

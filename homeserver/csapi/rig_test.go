@@ -70,7 +70,7 @@ func openRig(t testing.TB, url string, changes ...change) *rig {
 		c(&accountConfig, &apiConfig)
 	}
 	accounts := account.New(accountConfig)
-	rooms := room.New(room.Config{Store: db, Notify: wake, Clock: fake, Server: server, Key: key,
+	rooms := room.New(room.Config{Store: db, Notify: wake, Clock: fake, Server: server, Key: key, CheckInvite: accounts.CheckInvite,
 		Profile: func(ctx context.Context, user id.UserID) (room.Profile, error) {
 			p, err := accounts.Profile(ctx, user)
 			return room.Profile{DisplayName: p.DisplayName, AvatarURL: p.AvatarURL}, err

@@ -42,6 +42,9 @@ func (f *Federation) ReceiveInvite(ctx context.Context, origin id.ServerName, ro
 	if err := f.checkSummary(ctx, invite, state); err != nil {
 		return nil, err
 	}
+	if err := f.cfg.Rooms.CheckInvite(ctx, id.UserID(*invite.StateKey), invite.Sender); err != nil {
+		return nil, err
+	}
 	return f.cfg.Rooms.SignInvite(ctx, invite, strippedOf(state, v))
 }
 

@@ -38,6 +38,9 @@ type Config struct {
 
 	// Profile gives display name and avatar of a local user, for their member events. nil means none has any.
 	Profile func(ctx context.Context, user id.UserID) (Profile, error)
+
+	// CheckInvite refuses invites that a local user does not want. nil means that all are wanted.
+	CheckInvite func(ctx context.Context, target, from id.UserID) error
 }
 
 // Profile is what member events carry about a user. Empty fields are left out.
@@ -97,4 +100,12 @@ func (e *Engine) profile(ctx context.Context, user id.UserID) (Profile, error) {
 		return Profile{}, nil
 	}
 	return e.cfg.Profile(ctx, user)
+}
+
+// CheckInvite refuses the invite of a local user who does not want it. CS v1.18 #invite-permission
+func (e *Engine) CheckInvite(ctx context.Context, target, from id.UserID) error {
+	if e.cfg.CheckInvite == nil || !e.local(target) {
+		return nil
+	}
+	return e.cfg.CheckInvite(ctx, target, from)
 }

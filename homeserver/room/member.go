@@ -307,6 +307,9 @@ func (e *Engine) Unban(ctx context.Context, c MembershipChange) (id.EventID, err
 
 // inviteFields is the content of an invite; the profile is the invited user's, where they are of this domain.
 func (e *Engine) inviteFields(ctx context.Context, c MembershipChange) (memberFields, error) {
+	if err := e.CheckInvite(ctx, c.Target, c.Sender); err != nil {
+		return nil, err
+	}
 	p, err := e.profile(ctx, c.Target)
 	if err != nil {
 		return nil, err

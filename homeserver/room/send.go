@@ -36,8 +36,12 @@ func (e *Engine) Send(ctx context.Context, d Draft) (id.EventID, error) {
 func (e *Engine) checkState(ctx context.Context, d Draft) error {
 	switch d.Type {
 	case event.TypeMember:
-		if _, err := id.ParseUserID(*d.StateKey); err != nil {
+		target, err := id.ParseUserID(*d.StateKey)
+		if err != nil {
 			return mxerr.InvalidParam("The state key is not a user ID")
+		}
+		if is, _ := canonical.GetString(d.Content, "membership"); is == event.Invite {
+			return e.CheckInvite(ctx, target, d.Sender)
 		}
 	case event.TypeCanonicalAlias:
 		if *d.StateKey == "" {
