@@ -1,7 +1,9 @@
 package room
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -224,17 +226,56 @@ func (b *batch) redactIncoming(w *write) error {
 		return err
 	}
 	if target == nil {
-		w.awaits = w.ev.Redacts
+		b.await(w, w.ev.Redacts)
 		return nil
 	}
 	return b.redact(w.ev, target)
 }
 
+// await has a redaction wait for its target.
+func (b *batch) await(redaction *write, target id.EventID) {
+	redaction.awaits = target
+	b.e.waiting.Store(someWait)
+}
+
+// What is known of redactions that wait for their targets. Nearly always there are none, and then no event that arrives costs
+// a look into the store.
+const (
+	waitUnknown int32 = iota
+	noneWait
+	someWait
+)
+
+// redactionsWait reports whether a redaction may wait for an event that has not come yet.
+func (e *Engine) redactionsWait(ctx context.Context) (bool, error) {
+	if known := e.waiting.Load(); known != waitUnknown {
+		return known == someWait, nil
+	}
+	some := false
+	err := e.store.ReadOne(ctx, func(tx *store.Tx) (err error) {
+		some, err = tx.RedactionsWait(ctx)
+		return err
+	})
+	if err != nil {
+		return false, fmt.Errorf("look for waiting redactions: %w", err)
+	}
+	found := noneWait
+	if some {
+		found = someWait
+	}
+	e.waiting.CompareAndSwap(waitUnknown, found) // one that came meanwhile counts
+	return e.waiting.Load() == someWait, nil
+}
+
 // applyPending redacts an event for which a redaction came first. The levels asked are those of now: the redaction's own moment was
 // checked when it was accepted.
 func (b *batch) applyPending(w *write) error {
+	some, err := b.e.redactionsWait(b.ctx)
+	if err != nil || !some {
+		return err
+	}
 	var waiting []int64
-	err := b.e.store.ReadOne(b.ctx, func(tx *store.Tx) (err error) {
+	err = b.e.store.ReadOne(b.ctx, func(tx *store.Tx) (err error) {
 		waiting, err = tx.PendingRedactions(b.ctx, w.ev.ID)
 		return err
 	})

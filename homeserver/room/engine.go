@@ -14,6 +14,7 @@ import (
 	"context"
 	"crypto/rand"
 	"io"
+	"sync/atomic"
 
 	"konsil/homeserver/notify"
 	"konsil/homeserver/store"
@@ -58,7 +59,8 @@ type Engine struct {
 	snaps  snapshotCache
 	recent recent
 
-	created lastTime // of create events
+	created lastTime     // of create events
+	waiting atomic.Int32 // whether redactions wait for their targets, see redactionsWait
 }
 
 const defaultCacheBytes = 32 << 20

@@ -182,7 +182,7 @@ func (b *batch) redactByUser(redaction *Event) error {
 	}
 	if target == nil {
 		// It may be one that has not reached us yet: the redaction waits for it, and is judged then.
-		b.writes[len(b.writes)-1].awaits = redaction.Redacts
+		b.await(b.writes[len(b.writes)-1], redaction.Redacts)
 		return nil
 	}
 	if target.RoomNID != b.head.nid || target.Status != store.Accepted {

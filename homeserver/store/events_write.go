@@ -61,6 +61,12 @@ func (tx *Tx) PendingRedactions(ctx context.Context, target id.EventID) ([]int64
 		SELECT redaction_nid FROM pending_redaction WHERE domain_id = $0 AND target_id = $1 ORDER BY redaction_nid`, target)
 }
 
+// RedactionsWait reports whether any redaction waits for its target.
+func (tx *Tx) RedactionsWait(ctx context.Context) (bool, error) {
+	n, err := db.Get[int64](ctx, tx, `SELECT COUNT(*) FROM (SELECT 1 FROM pending_redaction WHERE domain_id = $0 LIMIT 1) AS one`)
+	return n > 0, err
+}
+
 // SettleRedactions forgets that redactions waited for an event.
 func (tx *Tx) SettleRedactions(ctx context.Context, target id.EventID) error {
 	return tx.Queue(ctx, `DELETE FROM pending_redaction WHERE domain_id = $0 AND target_id = $1`, target)
