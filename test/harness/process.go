@@ -49,6 +49,7 @@ func start(tb testing.TB, env []string, args ...string) *Process {
 	}()
 	tb.Cleanup(func() {
 		p.Kill()
+		p.output.complain(tb)
 		if tb.Failed() {
 			tb.Logf("konsil %s, process %d, printed:\n%s", strings.Join(args, " "), p.PID(), p.output.tail(60))
 		}
@@ -147,6 +148,17 @@ func (r *record) text() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.buf.String()
+}
+
+// complain fails the test for what a healthy program never prints, whatever the test was about.
+func (r *record) complain(tb testing.TB) {
+	for line := range strings.Lines(r.text()) {
+		for _, sign := range []string{"level=ERROR", "WARNING: DATA RACE", "panic: ", "fatal error: "} {
+			if strings.Contains(line, sign) {
+				tb.Errorf("konsil printed: %s", line)
+			}
+		}
+	}
 }
 
 func (r *record) tail(lines int) string {
