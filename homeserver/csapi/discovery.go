@@ -111,7 +111,8 @@ var unstableFeatures = []struct {
 	{"org.matrix.msc3967", endpoint.UploadCrossSigningKeys},
 	{"org.matrix.msc3981", endpoint.GetRelatingEvents}, // recursive relations
 	{"org.matrix.msc4151.stable", endpoint.ReportRoom},
-	{"org.matrix.msc4222", endpoint.Sync}, // state_after
+	{"org.matrix.msc4155", endpoint.InviteUser}, // invite filtering
+	{"org.matrix.msc4222", endpoint.Sync},       // state_after
 	{"org.matrix.simplified_msc3575", endpoint.SlidingSync},
 	{"uk.tcpip.msc4133.stable", endpoint.SetProfileField},
 }

@@ -30,6 +30,7 @@ func (a *API) rows() []row {
 		a.syncRoutes(),
 		a.pushRuleRoutes(),
 		a.pusherRoutes(),
+		a.threadSubscriptionRoutes(),
 		a.roomCreationRoutes(),
 		a.membershipRoutes(),
 		a.roomSendRoutes(),

@@ -7,6 +7,11 @@ var (
 	DeleteAccountData        = Endpoint{"deleteAccountData", "DELETE", Token, []string{"/_matrix/client/unstable/org.matrix.msc3391/user/{userId}/account_data/{type}"}}
 	DeleteAccountDataPerRoom = Endpoint{"deleteAccountDataPerRoom", "DELETE", Token, []string{"/_matrix/client/unstable/org.matrix.msc3391/user/{userId}/rooms/{roomId}/account_data/{type}"}}
 
+	// MSC4306
+	GetThreadSubscription = Endpoint{"getThreadSubscription", "GET", Token, []string{"/_matrix/client/unstable/io.element.msc4306/rooms/{roomId}/thread/{eventId}/subscription"}}
+	SubscribeThread       = Endpoint{"subscribeThread", "PUT", Token, []string{"/_matrix/client/unstable/io.element.msc4306/rooms/{roomId}/thread/{eventId}/subscription"}}
+	UnsubscribeThread     = Endpoint{"unsubscribeThread", "DELETE", Token, []string{"/_matrix/client/unstable/io.element.msc4306/rooms/{roomId}/thread/{eventId}/subscription"}}
+
 	// MSC4186
 	SlidingSync = Endpoint{"slidingSync", "POST", Token, []string{"/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"}}
 
