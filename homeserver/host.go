@@ -20,11 +20,13 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"konsil/client/ssclient"
 	"konsil/homeserver/account"
 	"konsil/homeserver/store"
+	"konsil/kit/cache"
 	"konsil/kit/clock"
 	"konsil/kit/obs"
 	"konsil/kit/web"
@@ -62,6 +64,8 @@ type Host struct {
 	metrics  *obs.Metrics
 	pools    *store.Pools // connections of all domains that share a PostgreSQL database
 	services appServices
+	hosts    *cache.Cache[string, hosted] // by the host name of requests
+	added    atomic.Int64                 // domains added by this Host: what is known of host names before is old
 
 	mu     sync.Mutex
 	awake  map[id.ServerName]*berth // guarded by mu
@@ -103,7 +107,8 @@ func Open(ctx context.Context, cfg Config) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Host{cfg: cfg, registry: registry, services: services, hasher: cfg.Settings.hasher(), metrics: obs.NewMetrics(), pools: pools, awake: map[id.ServerName]*berth{}}
+	h := &Host{cfg: cfg, registry: registry, services: services, hasher: cfg.Settings.hasher(), metrics: obs.NewMetrics(), pools: pools,
+		hosts: cache.New(64<<10, func(host string, v hosted) int64 { return int64(len(host) + len(v.name)) }), awake: map[id.ServerName]*berth{}}
 	h.measure()
 	network := cfg.Network
 	network.Local = h.local
@@ -140,6 +145,7 @@ func (h *Host) Add(ctx context.Context, name id.ServerName, flavour Flavour, fed
 	if err != nil {
 		return fmt.Errorf("add domain %s: %w", name, err)
 	}
+	h.added.Add(1)
 	return nil
 }
 
@@ -375,30 +381,49 @@ func (h *Host) AdminHandler() http.Handler {
 	})
 }
 
-// nameOf picks the domain of a request. A server name may contain a port, so the host is tried as it is first.
-func (h *Host) nameOf(r *http.Request) id.ServerName {
-	host := strings.ToLower(r.Host)
-	if name, err := id.ParseServerName(host); err == nil && h.serves(r.Context(), name) {
-		return name
-	}
-	if bare, _, err := net.SplitHostPort(host); err == nil {
-		if name, err := id.ParseServerName(bare); err == nil && h.serves(r.Context(), name) {
-			return name
-		}
-	}
-	return h.cfg.DefaultDomain
+// hosted is what a host name has turned out to mean.
+type hosted struct {
+	name  id.ServerName
+	until time.Time
+	added int64 // Host.added then
 }
 
-// serves says whether a domain is ours. That of an awake one is known without a look into the registry.
-func (h *Host) serves(ctx context.Context, name id.ServerName) bool {
-	h.mu.Lock()
-	_, ok := h.awake[name]
-	h.mu.Unlock()
-	if ok {
-		return true
+// hostedFor is how long that holds: domains may be added by another process.
+const hostedFor = 5 * time.Second
+
+// nameOf picks the domain of a request. What a host name means is kept for a moment, above all that it is no domain's: behind
+// a reverse proxy, or with a single domain, that is every request's.
+func (h *Host) nameOf(r *http.Request) id.ServerName {
+	now, added := h.cfg.Clock.Now(), h.added.Load()
+	if known, ok := h.hosts.Get(r.Host); ok && known.added == added && now.Before(known.until) {
+		return known.name
 	}
-	_, err := h.registry.Get(ctx, name)
-	return err == nil
+	name, err := h.lookUp(r.Context(), strings.ToLower(r.Host))
+	if err != nil {
+		h.cfg.Log.Error("look up a host name", "error", err)
+		return h.cfg.DefaultDomain
+	}
+	h.hosts.Put(r.Host, hosted{name, now.Add(hostedFor), added})
+	return name
+}
+
+// lookUp finds the domain of a host name. A server name may contain a port, so the host is tried as it is first.
+func (h *Host) lookUp(ctx context.Context, host string) (id.ServerName, error) {
+	tries := []string{host}
+	if bare, _, err := net.SplitHostPort(host); err == nil {
+		tries = append(tries, bare)
+	}
+	for _, try := range tries {
+		name, err := id.ParseServerName(try)
+		if err != nil {
+			continue // an address, or nonsense: nobody's
+		}
+		_, err = h.registry.Get(ctx, name)
+		if err == nil || !errors.Is(err, store.ErrNotFound) {
+			return name, err
+		}
+	}
+	return h.cfg.DefaultDomain, nil
 }
 
 // local is the short way from one domain of the process to another.

@@ -57,21 +57,19 @@ const maxMembers = 200_000
 // shrink forgets the counts of written rooms once there are too many. They are read again when they change. It needs the
 // turn.
 func (k *Keeper) shrink() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.writing || len(k.rooms) < maxMembers/1000 {
-		return // not now, or certainly not enough
-	}
-	members := 0
-	for _, r := range k.rooms {
-		members += len(r.members)
-	}
-	if members <= maxMembers {
+	if k.held <= maxMembers {
 		return
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.writing {
+		return // not now
+	}
+	k.held = 0
 	kept := make(map[id.RoomID]*roomCounts, len(k.dirty))
 	for room, r := range k.dirty {
 		kept[room] = r
+		k.held += len(r.members)
 	}
 	k.rooms = kept
 }
@@ -221,6 +219,7 @@ func (k *Keeper) load(ctx context.Context, rooms map[id.RoomID]bool) error {
 	for _, room := range missing {
 		k.rooms[room] = &roomCounts{members: map[id.UserID]*member{}}
 	}
+	k.held += len(members)
 	for _, m := range members {
 		k.rooms[m.Room].members[m.User] = &member{user: m.User, name: m.DisplayName, since: m.Since, rules: k.rulesOf(m.User)}
 	}

@@ -53,6 +53,7 @@ type Keeper struct {
 	started bool         // the cursor was read; under turn
 
 	verdicts []verdict // scratch space of count; under turn
+	held     int       // members in rooms, as they were loaded; under turn
 
 	mu      sync.Mutex                      // what it guards is changed only under turn, waiting and pushers excepted
 	rooms   map[id.RoomID]*roomCounts       // guarded by mu
