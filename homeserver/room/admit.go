@@ -331,6 +331,10 @@ func (b *batch) receiveOutside(origin id.ServerName, pdu *event.PDU) (Receipt, e
 	if err != nil {
 		return Receipt{}, err
 	}
+	// Who ends an invite or knock names it. What does not was said before it and came late: an unban, then the invite.
+	if !slices.Contains(pdu.AuthEvents, last.ID) {
+		return dropped(errNotInRoom), nil
+	}
 	// Whoever invited may take it back; a knock is answered by the server it went through, which we can not name: by origin.
 	if pdu.Sender.Server() != origin || now.Membership == store.Invited && last.Sender.Server() != origin {
 		return dropped(errNotInRoom), nil

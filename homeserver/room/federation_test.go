@@ -1,6 +1,7 @@
 package room_test
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
@@ -361,4 +362,32 @@ func reversed[T any](list []T) []T {
 	out := slices.Clone(list)
 	slices.Reverse(out)
 	return out
+}
+
+// TestAnInviteSurvivesAnOlderUnban: the unban before an invite may arrive after it, for the two take different ways.
+func TestAnInviteSurvivesAnOlderUnban(t *testing.T) {
+	a, b := newServer(t, "klinik.test"), newServer(t, "praxis.test")
+	anna, bob := a.user("anna"), b.user("bob")
+	r := a.create(anna)
+	b.joinRemotely(r, bob, a)
+	move := func(change func(context.Context, room.MembershipChange) (id.EventID, error)) id.EventID {
+		t.Helper()
+		ev, err := change(ctx, room.MembershipChange{Room: r, Sender: anna, Target: bob})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ev
+	}
+	b.accepts(a, move(a.Ban))
+	unban := move(a.Unban)
+	a.invite(r, anna, bob, b)
+	if got := b.receive(a, unban); got.Event != nil {
+		t.Errorf("the unban counts: %+v", got)
+	}
+	if now, err := b.UserRoom(ctx, bob, r); err != nil || now.Membership != "invite" {
+		t.Errorf("bob's room: %+v, %v", now, err)
+	}
+	if got := b.receive(a, move(a.Kick)); got.Outcome != room.AcceptedNow {
+		t.Errorf("taken back: %+v", got)
+	}
 }
