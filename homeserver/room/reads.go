@@ -100,7 +100,7 @@ func (e *Engine) RoomsChangedSince(ctx context.Context, rooms []id.RoomID, pos i
 	r.mu.Unlock()
 	var last map[id.RoomID]int64
 	err := e.store.ReadOne(ctx, func(tx *store.Tx) (err error) {
-		last, err = tx.LastPositions(ctx, pos)
+		last, err = tx.LastPositions(ctx, rooms, pos)
 		return err
 	})
 	for _, room := range rooms {
@@ -137,15 +137,6 @@ func (e *Engine) StateEvent(ctx context.Context, room id.RoomID, typ, key string
 		return nil, err
 	}
 	return e.currentSlot(ctx, h, id.Slot{Type: typ, StateKey: key})
-}
-
-// StateEvents reads some slots of the current state, in the order asked; empty ones are left out.
-func (e *Engine) StateEvents(ctx context.Context, room id.RoomID, slots []id.Slot) ([]*Event, error) {
-	h, err := e.knownHead(ctx, room)
-	if err != nil {
-		return nil, err
-	}
-	return e.pick(ctx, h.state, slots)
 }
 
 // pick reads some slots of a state.

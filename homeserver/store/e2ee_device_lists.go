@@ -65,11 +65,6 @@ func (tx *Tx) DeviceListChanges(ctx context.Context, user id.UserID, after, upTo
 		ORDER BY 1`, user, after, upTo)
 }
 
-// DeviceListPosition is the position of the last change of any device list, 0 for none.
-func (tx *Tx) DeviceListPosition(ctx context.Context) (int64, error) {
-	return db.Get[int64](ctx, tx, `SELECT COALESCE(MAX(pos), 0) FROM device_list WHERE domain_id = $0`)
-}
-
 // DeviceUpdate is a change that other servers hear of.
 type DeviceUpdate struct {
 	Pos    int64 // its stream_id
@@ -208,7 +203,7 @@ func (tx *Tx) MembershipMoves(ctx context.Context, user id.UserID, after, upTo i
 	var all []Move
 	err := db.Each(ctx, tx, `
 		SELECT s.state_key, n.json, p.json
-		FROM (SELECT DISTINCT room_nid FROM event WHERE domain_id = $0 AND pos > $2 AND pos <= $3) AS x
+		FROM (SELECT DISTINCT room_nid FROM event WHERE domain_id = $0 AND pos <> 0 AND pos > $2 AND pos <= $3) AS x
 			JOIN membership me ON me.domain_id = $0 AND me.room_nid = x.room_nid AND me.user_id = $1 AND me.membership = 1
 			JOIN state_change c ON c.domain_id = $0 AND c.room_nid = x.room_nid AND c.pos > $2 AND c.pos <= $3
 			JOIN slot s ON s.domain_id = $0 AND s.slot_nid = c.slot_nid AND s.type = 'm.room.member'
@@ -229,17 +224,19 @@ func (tx *Tx) MembershipMoves(ctx context.Context, user id.UserID, after, upTo i
 // EnteredMembers lists who is in the rooms that user entered between two positions and is still in; user too.
 func (tx *Tx) EnteredMembers(ctx context.Context, user id.UserID, after, upTo int64) ([]id.UserID, error) {
 	return db.List[id.UserID](ctx, tx, `
-		SELECT DISTINCT m.user_id FROM user_room u
-			JOIN membership m ON m.domain_id = $0 AND m.room_nid = u.room_nid AND m.membership = 1
-		WHERE u.domain_id = $0 AND u.user_id = $1 AND u.membership = 1 AND u.pos > $2 AND u.pos <= $3`, user, after, upTo)
+		SELECT DISTINCT user_id FROM membership
+		WHERE domain_id = $0 AND membership = 1 AND room_nid IN (
+			SELECT room_nid FROM user_room
+			WHERE domain_id = $0 AND user_id = $1 AND membership = 1 AND pos > $2 AND pos <= $3)`, user, after, upTo)
 }
 
 // LeftMembers lists who is in the rooms that user left between two positions, or was with the last we know.
 func (tx *Tx) LeftMembers(ctx context.Context, user id.UserID, after, upTo int64) ([]id.UserID, error) {
 	return db.List[id.UserID](ctx, tx, `
-		SELECT DISTINCT m.user_id FROM user_room u
-			JOIN membership m ON m.domain_id = $0 AND m.room_nid = u.room_nid AND m.membership = 1
-		WHERE u.domain_id = $0 AND u.user_id = $1 AND u.membership in($4) AND u.pos > $2 AND u.pos <= $3`,
+		SELECT DISTINCT user_id FROM membership
+		WHERE domain_id = $0 AND membership = 1 AND room_nid IN (
+			SELECT room_nid FROM user_room
+			WHERE domain_id = $0 AND user_id = $1 AND membership in($4) AND pos > $2 AND pos <= $3)`,
 		user, after, upTo, []int64{membershipLeave, membershipBan})
 }
 

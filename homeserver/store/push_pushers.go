@@ -91,12 +91,14 @@ func (tx *Tx) DeletePusher(ctx context.Context, key PusherKey) error {
 // DeleteForeignPushers removes the pushers that other users have for an app and key: the phone changed hands.
 func (tx *Tx) DeleteForeignPushers(ctx context.Context, key PusherKey) error {
 	if _, err := tx.Exec(ctx, `
-		DELETE FROM pusher WHERE domain_id = $0 AND user_id <> $1 AND app_id = $2 AND pushkey = $3`,
+		DELETE FROM push_outbox
+		WHERE domain_id = $0 AND user_id <> $1 AND app_id = $2 AND pushkey = $3 AND user_id IN (
+			SELECT user_id FROM pusher WHERE domain_id = $0 AND app_id = $2 AND pushkey = $3)`,
 		key.User, key.AppID, key.PushKey); err != nil {
 		return err
 	}
 	_, err := tx.Exec(ctx, `
-		DELETE FROM push_outbox WHERE domain_id = $0 AND user_id <> $1 AND app_id = $2 AND pushkey = $3`,
+		DELETE FROM pusher WHERE domain_id = $0 AND user_id <> $1 AND app_id = $2 AND pushkey = $3`,
 		key.User, key.AppID, key.PushKey)
 	return err
 }

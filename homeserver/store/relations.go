@@ -45,11 +45,11 @@ func (tx *Tx) Children(ctx context.Context, q RelationQuery) ([]EventRow, error)
 		WHERE c.domain_id = $0 AND c.parent_id in($1) AND +c.room_nid = $2 -- the plus keeps from walking through the whole room
 		AND (c.rel_type = $3 OR $3 = '') AND (c.type = $4 OR $4 = '')
 		AND (e.topo, e.pos) > ($5, $6) AND (e.topo, e.pos) <= ($7, $8) `
-	order := `ORDER BY e.topo, e.pos LIMIT $9`
+	statement := `SELECT ` + eventColumns + from + `ORDER BY e.topo, e.pos LIMIT $9`
 	if q.Newest {
-		order = `ORDER BY e.topo DESC, e.pos DESC LIMIT $9`
+		statement = `SELECT ` + eventColumns + from + `ORDER BY e.topo DESC, e.pos DESC LIMIT $9`
 	}
-	return tx.events(ctx, `SELECT `+eventColumns+from+order, q.Parents, q.Room, safeText(q.Rel), safeText(q.Type),
+	return tx.events(ctx, statement, q.Parents, q.Room, safeText(q.Rel), safeText(q.Type),
 		q.From.Topo, q.From.Pos, q.To.Topo, q.To.Pos, q.Limit)
 }
 

@@ -44,16 +44,6 @@ func (tx *Tx) Room(ctx context.Context, room id.RoomID) (RoomRow, error) {
 	return r, err
 }
 
-// RoomsByNID reads rooms by number, in no order.
-func (tx *Tx) RoomsByNID(ctx context.Context, nids []int64) ([]RoomRow, error) {
-	return tx.rooms(ctx, `SELECT `+roomColumns+` FROM room WHERE domain_id = $0 AND room_nid in($1)`, nids)
-}
-
-// RoomsByID reads rooms by their IDs, in no order; unknown ones are left out.
-func (tx *Tx) RoomsByID(ctx context.Context, ids []id.RoomID) ([]RoomRow, error) {
-	return tx.rooms(ctx, `SELECT `+roomColumns+` FROM room WHERE domain_id = $0 AND room_id in($1)`, ids)
-}
-
 // PublishedRooms reads the directory, largest rooms first.
 func (tx *Tx) PublishedRooms(ctx context.Context) ([]RoomRow, error) {
 	return tx.rooms(ctx, `
@@ -99,10 +89,11 @@ func (tx *Tx) SetPublished(ctx context.Context, room id.RoomID, published bool) 
 	return err
 }
 
-// LastPositions reads the position of the last timeline event of rooms that have one after pos.
-func (tx *Tx) LastPositions(ctx context.Context, pos int64) (map[id.RoomID]int64, error) {
+// LastPositions reads the position of the last timeline event of those of the rooms that have one after pos.
+func (tx *Tx) LastPositions(ctx context.Context, rooms []id.RoomID, pos int64) (map[id.RoomID]int64, error) {
 	last := map[id.RoomID]int64{}
-	err := db.Each(ctx, tx, `SELECT room_id, last_pos FROM room WHERE domain_id = $0 AND last_pos > $1`, []any{pos}, func(row *db.Row) error {
+	err := db.Each(ctx, tx, `
+		SELECT room_id, last_pos FROM room WHERE domain_id = $0 AND room_id in($1) AND last_pos > $2`, []any{rooms, pos}, func(row *db.Row) error {
 		var room id.RoomID
 		var p int64
 		if err := row.Scan(&room, &p); err != nil {

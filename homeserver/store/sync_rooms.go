@@ -80,9 +80,9 @@ func (tx *Tx) FormerHeroes(ctx context.Context, room int64, but id.UserID, limit
 func (tx *Tx) PresencesIn(ctx context.Context, rooms []id.RoomID) ([]Presence, error) {
 	return tx.presences(ctx, `
 		SELECT p.user_id, p.pos, p.state, p.status_msg, p.last_active, p.currently_active FROM presence p
-		WHERE p.domain_id = $0 AND EXISTS (
-			SELECT 1 FROM membership m JOIN room r ON r.domain_id = $0 AND r.room_nid = m.room_nid
-			WHERE m.domain_id = $0 AND m.user_id = p.user_id AND m.membership = 1 AND r.room_id in($1))`, rooms)
+		WHERE p.domain_id = $0 AND p.user_id IN (
+			SELECT m.user_id FROM room r JOIN membership m ON m.domain_id = $0 AND m.room_nid = r.room_nid AND m.membership = 1
+			WHERE r.domain_id = $0 AND r.room_id in($1))`, rooms)
 }
 
 // PresencesOf reads the presence of users.

@@ -91,6 +91,9 @@ func (d *DB) migrate(ctx context.Context, steps []step) error {
 				return err
 			}
 		}
+		if d.engine.dialect() == sqlite {
+			return writeStats(ctx, tx, script)
+		}
 		return nil
 	})
 }

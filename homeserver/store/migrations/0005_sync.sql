@@ -41,6 +41,7 @@ CREATE TABLE pusher (
 	retry_at            BIGINT NOT NULL, -- ms, 0 at once
 	PRIMARY KEY (domain_id, user_id, app_id, pushkey)
 );
+CREATE INDEX pusher_by_key ON pusher (domain_id, app_id, pushkey); -- who had the phone before
 
 -- Notifications that wait for their pusher's gateway.
 CREATE TABLE push_outbox (
