@@ -305,31 +305,3 @@ func (s *Summary) ofType(types []*string) bool {
 	}
 	return slices.ContainsFunc(types, func(t *string) bool { return t == nil && s.RoomType == "" || t != nil && *t == s.RoomType && *t != "" })
 }
-
-// UserHit is a row of the user directory.
-type UserHit struct {
-	User        id.UserID `json:"user_id"`
-	DisplayName string    `json:"display_name,omitempty"`
-	AvatarURL   string    `json:"avatar_url,omitempty"`
-}
-
-// SearchUsers finds users who share a room with user, or are in a published one, by name or ID; more says that there were more.
-// Names are those of member events: who looks for local users' profiles asks the accounts as well.
-// CS v1.16 #post_matrixclientv3user_directorysearch
-func (e *Engine) SearchUsers(ctx context.Context, user id.UserID, term string, limit int) (hits []UserHit, more bool, err error) {
-	limit = min(max(limit, 1), 100)
-	rows, err := readList(ctx, e, func(tx *store.Tx) ([]store.MemberRow, error) {
-		return tx.SearchMembers(ctx, user, strings.ToLower(term), limit+1)
-	})
-	if err != nil {
-		return nil, false, err
-	}
-	if more = len(rows) > limit; more {
-		rows = rows[:limit]
-	}
-	hits = make([]UserHit, len(rows))
-	for i, r := range rows {
-		hits[i] = UserHit{r.User, r.DisplayName, r.AvatarURL}
-	}
-	return hits, more, nil
-}

@@ -63,11 +63,6 @@ func (tx *Tx) DeactivateAccount(ctx context.Context, user id.UserID, ts int64, e
 	return err
 }
 
-// CountAccounts says how many accounts live.
-func (tx *Tx) CountAccounts(ctx context.Context) (int64, error) {
-	return db.Get[int64](ctx, tx, `SELECT COUNT(*) FROM account WHERE domain_id = $0 AND deactivated_ts = 0`)
-}
-
 // RegistrationToken is a ticket for making accounts.
 type RegistrationToken struct {
 	Token       string

@@ -41,13 +41,6 @@ func (tx *Tx) Receipt(ctx context.Context, room id.RoomID, user id.UserID, kind,
 	return r, err
 }
 
-// UserReceipts lists all receipts of a user in a room.
-func (tx *Tx) UserReceipts(ctx context.Context, room id.RoomID, user id.UserID) ([]Receipt, error) {
-	return tx.receipts(ctx, `
-		SELECT room_id, user_id, kind, thread_id, event_id, ts, pos FROM receipt
-		WHERE domain_id = $0 AND room_id = $1 AND user_id = $2`, room, user)
-}
-
 // Receipts lists the receipts that came to the rooms after one position, up to another, as user may see them: everybody's
 // public ones and user's own private ones. By room, event and thread, unthreaded first.
 func (tx *Tx) Receipts(ctx context.Context, user id.UserID, rooms []id.RoomID, after, upTo int64) ([]Receipt, error) {

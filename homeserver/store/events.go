@@ -141,12 +141,6 @@ func (tx *Tx) TimelineBefore(ctx context.Context, room, after, upTo int64, limit
 		AND e.room_nid = $1 AND e.pos <> 0 AND e.pos > $2 AND e.pos <= $3 ORDER BY e.pos DESC LIMIT $4`, room, after, upTo, limit)
 }
 
-// TimelineAfter reads the oldest events of a room with after < pos <= upTo, oldest first, at most limit.
-func (tx *Tx) TimelineAfter(ctx context.Context, room, after, upTo int64, limit int) ([]EventRow, error) {
-	return tx.events(ctx, `SELECT `+eventColumns+eventFrom+`
-		AND e.room_nid = $1 AND e.pos <> 0 AND e.pos > $2 AND e.pos <= $3 ORDER BY e.pos LIMIT $4`, room, after, upTo, limit)
-}
-
 // Place is a point in a room's own order, between events: what has (topo, pos) <= it lies before.
 type Place struct{ Topo, Pos int64 }
 
@@ -181,21 +175,4 @@ func (tx *Tx) EventNearTime(ctx context.Context, room, ts int64, forward bool) (
 	return db.Get[int64](ctx, tx, `
 		SELECT event_nid FROM event WHERE domain_id = $0 AND room_nid = $1 AND pos <> 0 AND ts <= $2
 		ORDER BY ts DESC, topo DESC, pos DESC LIMIT 1`, room, ts)
-}
-
-// AuthEdges calls fn with the auth events of each of the events that are known.
-func (tx *Tx) AuthEdges(ctx context.Context, nids []int64, fn func(nid int64, auth []int64)) error {
-	return db.Each(ctx, tx, `SELECT event_nid, auth FROM event WHERE domain_id = $0 AND event_nid in($1)`, []any{nids}, func(row *db.Row) error {
-		var nid int64
-		var blob []byte
-		if err := row.Scan(&nid, &blob); err != nil {
-			return err
-		}
-		auth, err := decodeInts(blob)
-		if err != nil {
-			return err
-		}
-		fn(nid, auth)
-		return nil
-	})
 }

@@ -194,20 +194,6 @@ func (tx *Tx) ServersSharing(ctx context.Context, user id.UserID) ([]id.ServerNa
 			SELECT room_nid FROM membership WHERE domain_id = $0 AND user_id = $1 AND membership = 1)`, user)
 }
 
-// SearchMembers finds users by a part of their name or ID, among those who share a room with user and the members of published
-// rooms. term is lower case.
-func (tx *Tx) SearchMembers(ctx context.Context, user id.UserID, term string, limit int) ([]MemberRow, error) {
-	like := "%" + strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`).Replace(term) + "%"
-	return tx.members(ctx, `
-		SELECT MAX(m.user_id) AS found, 1, MAX(m.event_nid), MAX(m.display_name), MAX(m.avatar_url) FROM membership AS m
-		WHERE m.domain_id = $0 AND m.membership = 1
-		AND m.room_nid IN (
-			SELECT x.room_nid FROM membership AS x WHERE x.domain_id = $0 AND x.user_id = $1 AND x.membership = 1
-			UNION SELECT r.room_nid FROM room AS r WHERE r.domain_id = $0 AND r.published = 1)
-		AND (LOWER(m.user_id) LIKE $2 ESCAPE '\' OR LOWER(m.display_name) LIKE $2 ESCAPE '\')
-		GROUP BY m.user_id || '' ORDER BY found LIMIT $3`, user, like, limit)
-}
-
 // UserRoomRow is a local user's relation to a room.
 type UserRoomRow struct {
 	User       id.UserID

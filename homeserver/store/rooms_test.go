@@ -136,9 +136,6 @@ func TestEventRows(t *testing.T) {
 		check("all rooms", []string{"$1", "$2"}, func(ctx context.Context, tx *store.Tx) ([]store.EventRow, error) {
 			return tx.EventsAfter(ctx, 0, 1<<60, 10)
 		})
-		check("after the first", []string{"$2"}, func(ctx context.Context, tx *store.Tx) ([]store.EventRow, error) {
-			return tx.TimelineAfter(ctx, room, first.Pos, second.Pos, 10)
-		})
 		check("newest", []string{"$2"}, func(ctx context.Context, tx *store.Tx) ([]store.EventRow, error) {
 			return tx.TimelineBefore(ctx, room, 0, second.Pos, 1)
 		})
@@ -260,14 +257,6 @@ func TestMembership(t *testing.T) {
 		counts := readRow(t, db, func(ctx context.Context, tx *store.Tx) (map[id.ServerName]int, error) { return tx.ServerCounts(ctx, a) })
 		if !reflect.DeepEqual(counts, map[id.ServerName]int{"x": 1, "y": 1}) {
 			t.Errorf("servers %v", counts)
-		}
-		search := func(term string) int {
-			return len(readRow(t, db, func(ctx context.Context, tx *store.Tx) ([]store.MemberRow, error) {
-				return tx.SearchMembers(ctx, "@u:x", term, 10)
-			}))
-		}
-		if search("vera") != 1 || search("%_\\") != 1 || search("%%") != 0 || search("z") != 0 {
-			t.Error("search finds what it should not, or not what it should")
 		}
 		room := readRow(t, db, func(ctx context.Context, tx *store.Tx) (store.UserRoomRow, error) {
 			return tx.UserRoom(ctx, "@u:x", "!a:x")
