@@ -13,6 +13,7 @@ import (
 	"konsil/homeserver/account"
 	"konsil/homeserver/clientsync"
 	"konsil/homeserver/csapi"
+	"konsil/homeserver/delayed"
 	"konsil/homeserver/e2ee"
 	"konsil/homeserver/ephemeral"
 	"konsil/homeserver/federation"
@@ -40,7 +41,7 @@ type Domain struct {
 	store      *store.DB
 	notify     *notify.Notifier
 	federation *federation.Federation
-	push       *push.Keeper
+	dues       []func() int64
 	client     http.Handler // the Client-Server API
 	server     http.Handler // the Server-Server API
 	jobs       *job.Group
@@ -60,6 +61,7 @@ type keepers struct {
 	presence *ephemeral.Keeper
 	media    *media.Repository
 	notices  *notice.Keeper
+	delayed  *delayed.Keeper
 	outside  *federation.Federation
 	push     *push.Keeper
 	search   *search.Index
@@ -81,11 +83,13 @@ func openDomain(ctx context.Context, h *Host, row store.RegisteredDomain) (*Doma
 	k.movers()
 	d := &Domain{
 		Name: row.Name, Flavour: Flavour(row.Flavour), Accounts: k.accounts,
-		number: row.Number, federated: row.Federated, store: db, notify: k.notify, federation: k.outside, push: k.push,
+		number: row.Number, federated: row.Federated, store: db, notify: k.notify, federation: k.outside,
+		dues:   []func() int64{k.outside.NextDue, k.push.NextDue, k.delayed.NextDue},
 		client: k.clientAPI(), server: k.serverAPI(),
 		jobs: job.NewGroup(context.WithoutCancel(ctx), job.Config{Clock: h.cfg.Clock, Log: k.log}),
 	}
 	d.jobs.Go("account", k.accounts.Run)
+	d.jobs.Go("delayed", k.delayed.Run)
 	d.jobs.Go("e2ee", k.devices.Run)
 	d.jobs.Go("ephemeral", k.presence.Run)
 	d.jobs.Go("federation", k.outside.Run)
@@ -122,6 +126,7 @@ func (k *keepers) base() {
 		Server: k.row.Name, Store: k.store, Dir: filepath.Join(cfg.DataDir, "media", fileName(k.row.Name)), Remote: k.remote,
 		Clock: cfg.Clock, Rand: cfg.Rand, MaxUpload: s.MaxUploadBytes,
 	})
+	k.delayed = delayed.New(delayed.Config{Store: k.store, Rooms: k.rooms, Clock: cfg.Clock, Rand: cfg.Rand, Log: k.log})
 	k.notices = notice.New(notice.Config{Server: k.row.Name, Store: k.store, Accounts: k.accounts, Rooms: k.rooms})
 }
 
@@ -155,7 +160,8 @@ func (k *keepers) clientAPI() http.Handler {
 	cfg, s := k.host.cfg, k.host.cfg.Settings
 	return csapi.New(csapi.Config{
 		Server: k.row.Name, Accounts: k.accounts, E2EE: k.devices, Ephemeral: k.presence, Federation: k.outside, Rooms: k.rooms,
-		Media: k.media, Search: k.search, Sync: k.sync, Push: k.push, Notices: k.notices, Remote: k.remote, Clock: cfg.Clock, Log: k.log, Unlimited: s.NoRateLimits,
+		Media: k.media, Search: k.search, Sync: k.sync, Push: k.push, Notices: k.notices, Delayed: k.delayed, Remote: k.remote,
+		Clock: cfg.Clock, Log: k.log, Unlimited: s.NoRateLimits,
 		DefaultVersion: Flavour(k.row.Flavour).defaultRoomVersion(),
 		Discovery:      csapi.Discovery{BaseURL: s.PublicBaseURL},
 		TURN:           csapi.TURN{URIs: s.TURN.URIs, Secret: s.TURN.Secret},
@@ -180,11 +186,14 @@ func (d *Domain) Close() {
 // Busy says whether the domain has work under way that should not be cut.
 func (d *Domain) Busy() bool { return d.federation.Busy() }
 
-// NextDue says when the domain wants to be woken: to try another server again, or a push gateway. 0 for never.
+// NextDue says when the domain wants to be woken: to try another server again, or a push gateway, or to send what was left for
+// later. 0 for never.
 func (d *Domain) NextDue() int64 {
-	due := d.federation.NextDue()
-	if ring := d.push.NextDue(); due == 0 || (ring > 0 && ring < due) {
-		due = ring
+	due := int64(0)
+	for _, next := range d.dues {
+		if at := next(); due == 0 || (at > 0 && at < due) {
+			due = at
+		}
 	}
 	return due
 }

@@ -14,6 +14,7 @@ import (
 	"konsil/client/ssclient"
 	"konsil/homeserver/account"
 	"konsil/homeserver/clientsync"
+	"konsil/homeserver/delayed"
 	"konsil/homeserver/e2ee"
 	"konsil/homeserver/ephemeral"
 	"konsil/homeserver/federation"
@@ -41,6 +42,7 @@ type Config struct {
 	Push       *push.Keeper           // push rules, pushers, unread counts
 	Media      *media.Repository      // files
 	Search     *search.Index          // full-text search; nil means that there is none
+	Delayed    *delayed.Keeper        // events that are sent later; nil means that all are sent at once
 	Notices    *notice.Keeper         // what operators tell users; nil means that they can not
 	Remote     *ssclient.Client       // speaks to other servers; nil means that there are none
 	Clock      clock.Clock            // nil means the system's

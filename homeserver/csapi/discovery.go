@@ -110,6 +110,7 @@ var unstableFeatures = []struct {
 	{"org.matrix.msc3916.stable", endpoint.GetContentAuthed},
 	{"org.matrix.msc3967", endpoint.UploadCrossSigningKeys},
 	{"org.matrix.msc3981", endpoint.GetRelatingEvents}, // recursive relations
+	{"org.matrix.msc4140", endpoint.GetDelayedEvents},  // delayed events
 	{"org.matrix.msc4151.stable", endpoint.ReportRoom},
 	{"org.matrix.msc4155", endpoint.InviteUser}, // invite filtering
 	{"org.matrix.msc4222", endpoint.Sync},       // state_after

@@ -13,6 +13,7 @@ import (
 
 	"konsil/homeserver/account"
 	"konsil/homeserver/csapi"
+	"konsil/homeserver/delayed"
 	"konsil/homeserver/e2ee"
 	"konsil/homeserver/ephemeral"
 	"konsil/homeserver/notice"
@@ -77,6 +78,7 @@ func openRig(t testing.TB, url string, changes ...change) *rig {
 		}})
 	apiConfig.Accounts, apiConfig.Rooms = accounts, rooms
 	apiConfig.Search = search.New(search.Config{Store: db, Rooms: rooms, Notify: wake, Clock: fake})
+	apiConfig.Delayed = delayed.New(delayed.Config{Store: db, Rooms: rooms, Clock: fake, Rand: rand.Reader})
 	apiConfig.Notices = notice.New(notice.Config{Server: server, Store: db, Accounts: accounts, Rooms: rooms})
 	apiConfig.Ephemeral = ephemeral.New(ephemeral.Config{Server: server, Store: db, Notify: wake, Rooms: rooms, Accounts: accounts, Clock: fake})
 	return &rig{csapi.New(apiConfig).Handler(), t, db, fake, accounts, rooms}

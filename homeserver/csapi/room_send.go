@@ -27,20 +27,30 @@ type sendEventRequest struct {
 	Type    string          `path:"eventType"`
 	TxnID   string          `path:"txnId"`
 	TS      int64           `query:"ts"`
+	Delay   *int64          `query:"org.matrix.msc4140.delay"` // ms, MSC4140
 	Content json.RawMessage `body:"raw"`
 }
 
 // sendEvent sends a message event. A redaction may come this way in every room version.
 // CS v1.16 #put_matrixclientv3roomsroomidsendeventtypetxnid
-func (a *API) sendEvent(ctx context.Context, caller account.Caller, req sendEventRequest) (eventIDResponse, error) {
+func (a *API) sendEvent(ctx context.Context, caller account.Caller, req sendEventRequest) (any, error) {
 	ts, err := massaged(caller, req.TS)
 	if err != nil {
-		return eventIDResponse{}, err
+		return nil, err
 	}
-	sent, err := a.Rooms.Send(ctx, room.Draft{
+	return a.send(ctx, req.Delay, room.Draft{
 		Room: req.Room, Sender: caller.User, Type: req.Type, Content: req.Content, Redacts: redactsOf(req.Type, req.Content), TS: ts,
 		Device: caller.Device, TxnScope: "send", TxnID: req.TxnID,
 	})
+}
+
+// send sends an event, or leaves it to be sent later.
+func (a *API) send(ctx context.Context, delay *int64, d room.Draft) (any, error) {
+	if delay != nil && a.Delayed != nil {
+		delayID, err := a.Delayed.Delay(ctx, d, delayOf(*delay))
+		return delayResponse{delayID}, err
+	}
+	sent, err := a.Rooms.Send(ctx, d)
 	return eventIDResponse{sent}, err
 }
 
@@ -64,25 +74,25 @@ type sendStateRequest struct {
 	Type     string          `path:"eventType"`
 	StateKey string          `path:"stateKey"`
 	TS       int64           `query:"ts"`
+	Delay    *int64          `query:"org.matrix.msc4140.delay"` // ms, MSC4140
 	Content  json.RawMessage `body:"raw"`
 }
 
 // sendState sends a state event. CS v1.16 #put_matrixclientv3roomsroomidstateeventtypestatekey
-func (a *API) sendState(ctx context.Context, caller account.Caller, req sendStateRequest) (eventIDResponse, error) {
+func (a *API) sendState(ctx context.Context, caller account.Caller, req sendStateRequest) (any, error) {
 	if req.Type == "m.room.canonical_alias" {
 		if err := a.checkAliases(ctx, req.Room, req.Content); err != nil {
-			return eventIDResponse{}, err
+			return nil, err
 		}
 	}
 	ts, err := massaged(caller, req.TS)
 	if err != nil {
-		return eventIDResponse{}, err
+		return nil, err
 	}
-	sent, err := a.Rooms.Send(ctx, room.Draft{
+	return a.send(ctx, req.Delay, room.Draft{
 		Room: req.Room, Sender: caller.User, Type: req.Type, StateKey: &req.StateKey, Content: req.Content, TS: ts,
 		Device: caller.Device,
 	})
-	return eventIDResponse{sent}, err
 }
 
 type redactRequest struct {

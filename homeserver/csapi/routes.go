@@ -34,6 +34,7 @@ func (a *API) rows() []row {
 		a.roomCreationRoutes(),
 		a.membershipRoutes(),
 		a.roomSendRoutes(),
+		a.delayedEventRoutes(),
 		a.roomStateRoutes(),
 		a.roomHistoryRoutes(),
 		a.roomDirectoryRoutes(),

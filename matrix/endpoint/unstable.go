@@ -12,6 +12,11 @@ var (
 	SubscribeThread       = Endpoint{"subscribeThread", "PUT", Token, []string{"/_matrix/client/unstable/io.element.msc4306/rooms/{roomId}/thread/{eventId}/subscription"}}
 	UnsubscribeThread     = Endpoint{"unsubscribeThread", "DELETE", Token, []string{"/_matrix/client/unstable/io.element.msc4306/rooms/{roomId}/thread/{eventId}/subscription"}}
 
+	// MSC4140
+	GetDelayedEvents         = Endpoint{"getDelayedEvents", "GET", Token, []string{"/_matrix/client/unstable/org.matrix.msc4140/delayed_events"}}
+	UpdateDelayedEvent       = Endpoint{"updateDelayedEvent", "POST", None, []string{"/_matrix/client/unstable/org.matrix.msc4140/delayed_events/{delayId}/{action}"}}
+	UpdateDelayedEventByBody = Endpoint{"updateDelayedEventByBody", "POST", None, []string{"/_matrix/client/unstable/org.matrix.msc4140/delayed_events/{delayId}"}}
+
 	// MSC4186
 	SlidingSync = Endpoint{"slidingSync", "POST", Token, []string{"/_matrix/client/unstable/org.matrix.simplified_msc3575/sync"}}
 
