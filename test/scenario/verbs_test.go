@@ -113,10 +113,13 @@ func (s *story) addUser(args []string) error {
 		account := h.account("@" + localpart + ":" + server)
 		p.password = account.Password
 		p.Person = harness.NewPerson(harness.NewClient(h.base(server), account.ID, account.AccessToken))
-		return nil
+	} else {
+		p.Person = harness.NewPerson(harness.NewClient(h.base(server), "", ""))
+		if err := p.Register(s.ctx, localpart, p.password); err != nil {
+			return err
+		}
 	}
-	p.Person = harness.NewPerson(harness.NewClient(h.base(server), "", ""))
-	return p.Register(s.ctx, localpart, p.password)
+	return p.Sync(s.ctx, 0) // from here on they see what happens, also what is over soon
 }
 
 func (s *story) house(name string) (*house, error) {
