@@ -158,6 +158,7 @@ func (s *Sender) drained(d *destination, spills int) bool {
 	}
 	if d.spills == spills {
 		d.stored, d.dirty, d.edus = false, nil, 0
+		s.progressed()
 	}
 	return false
 }
@@ -392,6 +393,7 @@ func (s *Sender) sent(ctx context.Context, d *destination, b *batch) error {
 		clear(s.proven)
 	}
 	s.proven[d.server] = true
+	s.progressed()
 	return nil
 }
 
@@ -411,6 +413,7 @@ func (s *Sender) failed(ctx context.Context, d *destination, b *batch, wait time
 	if b != nil && b.fromRows {
 		b.items = nil // they have their rows
 	}
+	s.progressed()
 	row := store.Destination{Server: d.server, FailingSince: d.since, RetryAt: d.retryAt.UnixMilli(), Failures: int64(d.failures)}
 	s.mu.Unlock()
 	s.spill(ctx, d, &row)

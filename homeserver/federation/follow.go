@@ -117,6 +117,7 @@ func (s *Sender) deliver(ctx context.Context, out dispatch, st stream, last int6
 	s.relayed = append(s.relayed, out.relayed...)
 	if len(away) == 0 {
 		s.read[st] = max(s.read[st], last)
+		s.progressed()
 		s.mu.Unlock()
 		return nil
 	}
@@ -126,6 +127,7 @@ func (s *Sender) deliver(ctx context.Context, out dispatch, st stream, last int6
 	}
 	s.mu.Lock()
 	s.read[st] = max(s.read[st], last)
+	s.progressed()
 	s.mu.Unlock()
 	return nil
 }

@@ -87,6 +87,9 @@ func (f *Federation) residents(ctx context.Context, req JoinRequest, more []id.S
 
 // joinThrough makes the handshake with one resident server. SS v1.16 #joining-rooms
 func (f *Federation) joinThrough(ctx context.Context, server id.ServerName, req JoinRequest) error {
+	if err := f.settle(ctx, server, req.Room); err != nil {
+		return err
+	}
 	template, err := f.cfg.Client.MakeJoin(ctx, server, req.Room, req.User, roomver.Names())
 	if err != nil {
 		return err
@@ -245,6 +248,9 @@ func (f *Federation) knockThrough(ctx context.Context, server id.ServerName, req
 			knocking = append(knocking, v.ID)
 		}
 	}
+	if err := f.settle(ctx, server, req.Room); err != nil {
+		return err
+	}
 	template, err := f.cfg.Client.MakeKnock(ctx, server, req.Room, req.User, knocking)
 	if err != nil {
 		return err
@@ -326,6 +332,9 @@ func (f *Federation) Invite(ctx context.Context, c room.MembershipChange) (id.Ev
 		return "", err
 	}
 	server := c.Target.Server()
+	if err := f.settle(ctx, server, c.Room); err != nil {
+		return "", err
+	}
 	raw, err := f.cfg.Client.Invite(ctx, server, c.Room, invite.ID, ssclient.Invitation{Version: invite.Version.ID, Event: invite.JSON, State: summary})
 	if err != nil {
 		var tried attempts

@@ -1,11 +1,14 @@
 package federation_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"konsil/homeserver/room"
 	"konsil/matrix/event"
@@ -158,6 +161,9 @@ func TestInvitesAreTakenAndRejected(t *testing.T) {
 					t.Fatalf("bob is %q", m)
 				}
 			}
+			if rooms, err := two.rooms.UserRooms(ctx, bob); err != nil || !bytes.Contains(rooms[0].Stripped, []byte(`"origin_server_ts"`)) {
+				t.Errorf("the create event is not whole (MSC4311): %s, %v", rooms[0].Stripped, err)
+			}
 			two.join(taken, bob) // no via: the inviter is asked
 			one.until("heard of the join", func() bool { return one.membership(taken, bob) == "join" })
 
@@ -182,6 +188,52 @@ func TestInvitesAreTakenAndRejected(t *testing.T) {
 			two.until("heard that the invite is taken back", func() bool { return two.listed(rescinded, bob) == "leave" })
 		})
 	}
+}
+
+// What a server is told of a room through its queue comes before a handshake that was begun later: a leave that arrives after
+// the next join would take the user out again.
+func TestHandshakesWaitForOlderEvents(t *testing.T) {
+	w := newWorld(t)
+	one, two := w.server("one"), w.server("two")
+	alice, bob := one.user("alice"), two.user("bob")
+	roomID := one.create(alice)
+	two.join(roomID, bob, one.name)
+	if _, err := two.rooms.Leave(ctx, room.MembershipChange{Room: roomID, Sender: bob, Target: bob}); err != nil {
+		t.Fatal(err)
+	}
+	api, overtaken := *one.api.Load(), make(chan struct{})
+	var once sync.Once
+	var slow http.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		switch kindOf(r.URL.Path) {
+		case "send":
+			select {
+			case <-overtaken:
+			case <-time.After(300 * time.Millisecond): // long for a request on loopback
+			}
+		case "make_join":
+			if one.membership(roomID, bob) != "leave" {
+				t.Error("the join overtakes the leave")
+			}
+			once.Do(func() { close(overtaken) })
+		}
+		api.ServeHTTP(rw, r)
+	})
+	one.api.Store(&slow)
+	two.join(roomID, bob, one.name)
+	if m := one.membership(roomID, bob); m != "join" {
+		t.Errorf("bob is %q there", m)
+	}
+	// Who takes nothing is not waited for.
+	var failing http.Handler = http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if kindOf(r.URL.Path) == "send" {
+			rw.WriteHeader(http.StatusBadGateway)
+			return
+		}
+		api.ServeHTTP(rw, r)
+	})
+	one.api.Store(&failing)
+	two.say(roomID, bob, "not taken")
+	two.join(roomID, two.user("carol"), one.name)
 }
 
 // Only who invited can take an invite back while we can not check the room's rules.

@@ -47,16 +47,17 @@ type Sender struct {
 	fresh   chan struct{} // to servers of which nothing is known yet
 	retries chan struct{} // to servers that did not answer last time
 
-	mu      sync.Mutex
-	dests   map[id.ServerName]*destination // with something to send, or failing; guarded by mu
-	proven  map[id.ServerName]bool         // those that have answered since the start, guarded by mu
-	relays  map[id.EventID]bool            // foreign events that are ours to tell, guarded by mu
-	silent  map[id.EventID]bool            // events of ours that another server tells, guarded by mu
-	relayed []id.EventID                   // relays done since the cursor was saved, guarded by mu
-	read    [streams]int64                 // how far each stream was dispatched, guarded by mu
-	saved   int64                          // the durable cursor, guarded by mu
-	spawn   func(func() error)             // starts a worker, set by Run, guarded by mu
-	ctx     context.Context                // of Run, for workers; guarded by mu
+	mu       sync.Mutex
+	dests    map[id.ServerName]*destination // with something to send, or failing; guarded by mu
+	proven   map[id.ServerName]bool         // those that have answered since the start, guarded by mu
+	relays   map[id.EventID]bool            // foreign events that are ours to tell, guarded by mu
+	silent   map[id.EventID]bool            // events of ours that another server tells, guarded by mu
+	relayed  []id.EventID                   // relays done since the cursor was saved, guarded by mu
+	read     [streams]int64                 // how far each stream was dispatched, guarded by mu
+	saved    int64                          // the durable cursor, guarded by mu
+	progress chan struct{}                  // closed when a server got something; nil while nobody waits; guarded by mu
+	spawn    func(func() error)             // starts a worker, set by Run, guarded by mu
+	ctx      context.Context                // of Run, for workers; guarded by mu
 }
 
 const (

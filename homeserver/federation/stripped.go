@@ -14,15 +14,15 @@ import (
 // maxStripped is how many events the summary of a room may have that comes with an invite or a knock.
 const maxStripped = 100
 
-// strippedOf makes stripped state of what came with an invite or knock: full events of the room's version, as the
-// specification asks for since 1.16, or stripped ones, as servers sent before. Whatever is neither is left out: it goes to
-// clients (A22). CS v1.16 #stripped-state
+// strippedOf checks what came with an invite or knock: full events of the room's version, as the specification asks for since
+// 1.16, or stripped ones, as servers sent before. Whatever is neither is left out: it goes to clients (A22).
+// CS v1.16 #stripped-state
 func strippedOf(raws []json.RawMessage, version *roomver.Version) []json.RawMessage {
 	kept := []json.RawMessage{}
 	for _, raw := range raws[:min(len(raws), maxStripped)] {
 		if _, full := canonical.Get(raw, "signatures"); full {
 			if ev, err := event.Parse(raw, version); err == nil && ev.IsState() {
-				kept = append(kept, ev.Stripped())
+				kept = append(kept, ev.JSON) // the engine takes out of it what clients get
 				continue
 			}
 		}
