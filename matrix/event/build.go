@@ -29,7 +29,7 @@ type Template struct {
 }
 
 // Build makes an event: brings it into its version's form, hashes it, signs it in the name of origin, computes its ID.
-// It keeps to the limits that Parse enforces. SS v1.16 #adding-hashes-and-signatures-to-outgoing-events
+// It keeps to the limits that Parse enforces, in all versions to the newest ones. SS v1.16 #adding-hashes-and-signatures-to-outgoing-events
 func Build(v *roomver.Version, t Template, origin id.ServerName, key sign.Key) (*PDU, error) {
 	t, err := t.normal(v)
 	if err != nil {
@@ -58,7 +58,7 @@ func Build(v *roomver.Version, t Template, origin id.ServerName, key sign.Key) (
 	if len(p.JSON) > MaxSize {
 		return nil, fmt.Errorf("build event: %w: %d bytes", ErrTooLarge, len(p.JSON))
 	}
-	if err := p.check(); err != nil {
+	if err := p.check(false); err != nil {
 		return nil, fmt.Errorf("build event: %w", err)
 	}
 	p.refresh()

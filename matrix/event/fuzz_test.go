@@ -3,6 +3,7 @@ package event_test
 import (
 	"bytes"
 	"testing"
+	"unicode/utf8"
 
 	"konsil/matrix/canonical"
 	"konsil/matrix/event"
@@ -25,7 +26,7 @@ func FuzzParsePDU(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if len(p.JSON) > event.MaxSize || len(p.Type) > 255 || len(p.Sender) > 255 || len(p.RoomID) > 255 || len(p.ID) > 255 ||
+		if len(p.JSON) > event.MaxSize || utf8.RuneCountInString(p.Type) > 255 || len(p.Sender) > 255 || len(p.RoomID) > 255 || len(p.ID) > 255 ||
 			p.Depth < 0 || p.Depth > event.MaxDepth(v) || !canonical.IsObject(p.Content) || !bytes.Contains(p.JSON, p.Content) {
 			t.Fatalf("%+v", p)
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"konsil/matrix/canonical"
 	"konsil/matrix/id"
@@ -56,7 +57,7 @@ func Parse(raw []byte, v *roomver.Version) (*PDU, error) {
 	if err := p.identify(); err != nil {
 		return nil, err
 	}
-	if err := p.check(); err != nil {
+	if err := p.check(p.Version.CharacterLimits); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -94,8 +95,8 @@ func (p *PDU) identify() error {
 	return nil
 }
 
-// check enforces limits and grammar. A1, A9
-func (p *PDU) check() error {
+// check enforces limits and grammar. lenient: type and state_key are measured in characters. A1, A9
+func (p *PDU) check(lenient bool) error {
 	stateKey := ""
 	if p.StateKey != nil {
 		stateKey = *p.StateKey
@@ -103,8 +104,12 @@ func (p *PDU) check() error {
 	for _, field := range [...]struct{ name, value string }{
 		{"type", p.Type}, {"state_key", stateKey}, {"sender", string(p.Sender)}, {"room_id", string(p.RoomID)}, {"event_id", string(p.ID)},
 	} {
-		if len(field.value) > MaxField {
-			return fmt.Errorf("%w: %s of %d bytes", ErrTooLarge, field.name, len(field.value))
+		if size := len(field.value); size > MaxField {
+			// In older rooms servers let such events pass, and others build on them.
+			if lenient && (field.name == "type" || field.name == "state_key") && utf8.RuneCountInString(field.value) <= MaxField {
+				continue
+			}
+			return fmt.Errorf("%w: %s of %d bytes", ErrTooLarge, field.name, size)
 		}
 	}
 	// No database of ours or of other servers can hold these as text.

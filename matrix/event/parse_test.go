@@ -130,8 +130,12 @@ func TestA01Fields(t *testing.T) {
 				n -= len(c.prefix) + len(c.suffix)
 				return `"` + c.prefix + strings.Repeat("ü", n/2) + strings.Repeat("x", n%2) + c.suffix + `"`
 			}
-			if _, err := event.Parse(set(json, c.key, value(256)), v); !errors.Is(err, event.ErrTooLarge) {
+			inCharacters := v.CharacterLimits && c.prefix == ""
+			if _, err := event.Parse(set(json, c.key, value(256)), v); errors.Is(err, event.ErrTooLarge) == inCharacters {
 				t.Errorf("version %s, %s of 256 bytes: %v", v.ID, c.key, err)
+			}
+			if _, err := event.Parse(set(json, c.key, value(512)), v); !errors.Is(err, event.ErrTooLarge) {
+				t.Errorf("version %s, %s of 256 characters: %v", v.ID, c.key, err)
 			}
 			if c.key == "room_id" && v.HashedRoomID {
 				continue
@@ -141,7 +145,7 @@ func TestA01Fields(t *testing.T) {
 			}
 		}
 		tmpl := message(v)
-		tmpl.StateKey = ptr(strings.Repeat("k", 256))
+		tmpl.StateKey = ptr(strings.Repeat("ü", 128))
 		if _, err := event.Build(v, tmpl, "domain", specKey(t)); !errors.Is(err, event.ErrTooLarge) {
 			t.Errorf("version %s, built with a state key of 256 bytes: %v", v.ID, err)
 		}

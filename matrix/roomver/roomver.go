@@ -31,6 +31,7 @@ type Version struct {
 
 	EnforceKeyValidity bool // 5: a signing key must have been valid at the event's time. RV 5 #signing-key-validity-period
 	StrictJSON         bool // 6: events must be canonical JSON: integers only, up to 2^53-1. RV 6 #canonical-json
+	CharacterLimits    bool // up to 10: type and state_key may have 255 characters, which is what servers counted, not bytes; such events exist
 
 	AliasesAuth          bool // up to 5: m.room.aliases has an auth rule of its own. RV 1 rule 4
 	RedactionAuth        bool // up to 2: the redact level is an auth rule, RV 1 rule 11; later it is checked when applied. RV 3 #handling-redactions
@@ -94,7 +95,7 @@ var versions = table()
 func table() []Version {
 	v := Version{
 		ID: "1", Stable: true, EventIDs: EventIDChosen, StateRes: StateResV1,
-		AliasesAuth: true, RedactionAuth: true, CreatorField: true, KeepAliases: true, KeepOrigin: true,
+		CharacterLimits: true, AliasesAuth: true, RedactionAuth: true, CreatorField: true, KeepAliases: true, KeepOrigin: true,
 	}
 	all := []Version{v}
 	next := func(id string, change func()) {
@@ -112,6 +113,7 @@ func table() []Version {
 	next("9", func() { v.KeepAuthorisedVia = true })
 	next("10", func() { v.KnockRestricted = true; v.IntegerPowerLevels = true })
 	next("11", func() {
+		v.CharacterLimits = false
 		v.CreatorField = false
 		v.RedactsInContent = true
 		v.KeepOrigin = false

@@ -12,7 +12,7 @@ import (
 // the page of each version tell. RV 12 #feature-matrix
 func TestFeatures(t *testing.T) {
 	for name, span := range map[string][2]int{
-		"Stable": {1, 12}, "EnforceKeyValidity": {5, 12}, "StrictJSON": {6, 12}, "AliasesAuth": {1, 5}, "RedactionAuth": {1, 2},
+		"Stable": {1, 12}, "EnforceKeyValidity": {5, 12}, "StrictJSON": {6, 12}, "CharacterLimits": {1, 10}, "AliasesAuth": {1, 5}, "RedactionAuth": {1, 2},
 		"NotificationsAuth": {6, 12}, "Knock": {7, 12}, "Restricted": {8, 12}, "KnockRestricted": {10, 12}, "IntegerPowerLevels": {10, 12},
 		"CreatorField": {1, 10}, "HashedRoomID": {12, 12}, "PrivilegedCreators": {12, 12}, "RedactsInContent": {11, 12},
 		"KeepAliases": {1, 5}, "KeepAllow": {8, 12}, "KeepAuthorisedVia": {9, 12}, "KeepOrigin": {1, 10}, "KeepCreateContent": {11, 12},
@@ -32,7 +32,7 @@ func TestFeatures(t *testing.T) {
 			flags++
 		}
 	}
-	if flags != 22 {
+	if flags != 23 {
 		t.Errorf("%d flags, not all of them in this test", flags)
 	}
 }
