@@ -75,6 +75,9 @@ func (e *Engine) make(ctx context.Context, p *plan) error {
 			return err
 		}
 		for i, q := range p.events {
+			if q.ts == 0 {
+				q.ts = p.create.OriginServerTS
+			}
 			_, err := b.send(q)
 			if r, ok := mxerr.As(err); ok && r.Code == mxerr.CodeForbidden && i > 0 {
 				return mxerr.InvalidRoomState("%s is not allowed: %s", q.typ, r.Message)
@@ -187,8 +190,8 @@ func (e *Engine) createEvent(v *roomver.Version, creator id.UserID, content json
 	}
 	key := ""
 	// Where the room is named by this event's hash, two rooms of one user and one millisecond would be the same: no two create
-	// events of ours have one time.
-	ts := e.created.next(e.now())
+	// events of ours have one time. And it is rounded up: what a client did before it asked for the room is before the room.
+	ts := e.created.next(e.now() + 1)
 	pdu, _, err := b.build(proposal{typ: event.TypeCreate, key: &key, sender: creator, content: content, ts: ts})
 	return pdu, err
 }
