@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"strings"
 
@@ -84,55 +85,83 @@ func readConfig(file string) (config, error) {
 	return c, nil
 }
 
-// check finds everything that is wrong at once, so that nobody mends one line per start.
+// complaints collects what is wrong, so that nobody mends one line per start.
+type complaints []error
+
+func (c *complaints) add(format string, args ...any) { *c = append(*c, fmt.Errorf(format, args...)) }
+
+// check finds everything that is wrong at once.
 func (c config) check() error {
-	var wrong []error
-	complain := func(format string, args ...any) { wrong = append(wrong, fmt.Errorf(format, args...)) }
+	var wrong complaints
 	if c.Data == "" {
-		complain("data: name the folder for databases and media")
+		wrong.add("data: name the folder for databases and media")
 	}
 	if c.Database != "" && !strings.HasPrefix(c.Database, "postgres://") && !strings.HasPrefix(c.Database, "postgresql://") {
-		complain("database: must be a postgres:// URL, or empty for SQLite")
+		wrong.add("database: must be a postgres:// URL, or empty for SQLite")
 	}
+	c.checkListeners(&wrong)
+	c.checkDomains(&wrong)
+	for i, name := range c.KeyServers {
+		if _, err := id.ParseServerName(name); err != nil {
+			wrong.add("key_servers[%d]: %v", i, err)
+		}
+	}
+	if c.MaxUpload < 0 {
+		wrong.add("max_upload: must not be negative")
+	}
+	if len(c.TURN.URIs) > 0 && c.TURN.Secret == "" {
+		wrong.add("turn.secret: the relay's shared secret is missing")
+	}
+	if c.AppServices != "" {
+		if _, err := os.ReadDir(c.AppServices); err != nil {
+			wrong.add("appservices: %v", err)
+		}
+	}
+	return errors.Join(wrong...)
+}
+
+func (c config) checkListeners(wrong *complaints) {
 	if c.Client.Listen == "" {
-		complain("client.listen: name an address such as 127.0.0.1:8008")
+		wrong.add("client.listen: name an address such as 127.0.0.1:8008")
 	}
 	for _, at := range []struct{ key, addr string }{
 		{"client.listen", c.Client.Listen}, {"federation.listen", c.Federation.Listen}, {"admin", c.Admin}} {
 		if _, _, err := net.SplitHostPort(at.addr); at.addr != "" && err != nil {
-			complain("%s: %v", at.key, err)
+			wrong.add("%s: %v", at.key, err)
 		}
 	}
 	if host, _, err := net.SplitHostPort(c.Admin); c.Admin != "" && err == nil && host != "localhost" {
 		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
-			complain("admin: must be a loopback address; it shows the inside of the process without a password")
+			wrong.add("admin: must be a loopback address; it shows the inside of the process without a password")
 		}
+	}
+	if u, err := url.Parse(c.Client.PublicURL); c.Client.PublicURL != "" && (err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+		wrong.add("client.public_url: must be a URL such as https://matrix.klinik.example")
 	}
 	if c.Federation.Listen != "" {
 		if _, err := tls.LoadX509KeyPair(c.Federation.Certificate, c.Federation.Key); err != nil {
-			complain("federation.certificate, federation.key: %v", err)
+			wrong.add("federation.certificate, federation.key: %v", err)
 		}
 	}
+}
+
+func (c config) checkDomains(wrong *complaints) {
 	if len(c.Domains) == 0 {
-		complain("domains: name at least one")
+		wrong.add("domains: name at least one")
 	}
+	seen := map[string]bool{}
 	for i, d := range c.Domains {
 		if _, err := id.ParseServerName(d.Name); err != nil {
-			complain("domains[%d].name: %v", i, err)
+			wrong.add("domains[%d].name: %v", i, err)
 		}
+		if seen[d.Name] {
+			wrong.add("domains[%d].name: %s stands there twice", i, d.Name)
+		}
+		seen[d.Name] = true
 		if _, err := homeserver.ParseFlavour(d.Flavour); err != nil {
-			complain("domains[%d].flavour: %v", i, err)
+			wrong.add("domains[%d].flavour: %v", i, err)
 		}
 	}
-	for i, name := range c.KeyServers {
-		if _, err := id.ParseServerName(name); err != nil {
-			complain("key_servers[%d]: %v", i, err)
-		}
-	}
-	if c.MaxUpload < 0 {
-		complain("max_upload: must not be negative")
-	}
-	return errors.Join(wrong...)
 }
 
 // settings is the homeserver's part.

@@ -51,7 +51,7 @@ func (cmd domainListCmd) Run(env *environment) error {
 type domainAddCmd struct {
 	place
 	Name    string `arg:"" help:"The Matrix server name."`
-	Flavour string `help:"By whose rules: open (Matrix), pro or epa (TI-Messenger)." default:"pro" enum:"open,pro,epa"`
+	Flavour string `help:"By whose rules: open (Matrix), pro or epa (TI-Messenger)." default:"open" enum:"open,pro,epa"`
 }
 
 // Run adds the domain.

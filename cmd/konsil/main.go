@@ -14,13 +14,15 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"konsil/kit/obs"
 )
 
 // version is set by the release build (-ldflags "-X main.version=…").
 var version = "development"
 
 type cli struct {
-	Up      upCmd      `cmd:"" help:"Start a small federation on this machine: a hospital, a practice, an insurer and a stranger, each a Matrix domain with two users. Everything lives in one folder; nothing leaves this machine."`
+	Up      upCmd      `cmd:"" help:"Start a small federation on this machine: a hospital, a practice, an insurer and a stranger, each a Matrix domain with two users and an administrator. Everything lives in one folder; nothing leaves this machine."`
 	Serve   serveCmd   `cmd:"" help:"Serve Matrix domains: one from flags alone, or those of a configuration file."`
 	Domain  domainCmd  `cmd:"" help:"List or add the domains of an installation."`
 	Config  configCmd  `cmd:"" help:"Check a configuration file, or print an example."`
@@ -46,7 +48,7 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 		kong.Name("konsil"),
 		kong.Description("The TI-Messenger in one program: Matrix homeservers for the German health system.\n\nBegin with: konsil up"),
 		kong.Writers(stdout, stderr),
-		kong.UsageOnError(),
+		kong.ShortUsageOnError(),
 		kong.Exit(func(code int) { exit = code }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)
@@ -62,7 +64,12 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 		parser.FatalIfErrorf(err)
 		return 2
 	}
-	env := &environment{ctx: ctx, stdout: stdout, stderr: stderr, log: newLogger(stderr, c.LogLevel, c.LogFormat)}
+	logger, err := obs.NewLogger(stderr, c.LogFormat, c.LogLevel)
+	if err != nil {
+		fmt.Fprintln(stderr, "konsil:", err)
+		return 2
+	}
+	env := &environment{ctx: ctx, stdout: stdout, stderr: stderr, log: logger}
 	switch err := parsed.Run(env); {
 	case err == nil, errors.Is(err, context.Canceled):
 		return 0

@@ -5,29 +5,33 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"slices"
+
+	"github.com/alecthomas/kong"
 
 	"konsil/client/ssclient"
 	"konsil/homeserver"
 	"konsil/homeserver/store"
+	"konsil/kit/obs"
 	"konsil/matrix/id"
 )
 
 type serveCmd struct {
-	Config string `short:"c" help:"Configuration file; the flags below then may not be used. See: konsil config example" type:"existingfile"`
+	Config string `short:"c" help:"Configuration file, instead of the flags below. See: konsil config example" placeholder:"FILE" type:"existingfile"`
 
 	Domain           string `help:"Serve this one Matrix server name." placeholder:"NAME"`
 	Flavour          string `help:"By whose rules: open (Matrix), pro or epa (TI-Messenger)." default:"open" enum:"open,pro,epa"`
 	Data             string `help:"Folder for databases and media." default:"./konsil-data" type:"path"`
 	Database         string `help:"A PostgreSQL URL instead of SQLite files." placeholder:"URL"`
-	ClientListen     string `help:"Address for clients, plain HTTP." default:"127.0.0.1:8008" placeholder:"ADDR"`
+	ClientListen     string `help:"Address for clients, plain HTTP." default:"127.0.0.1:8008"`
 	FederationListen string `help:"Address for other servers, HTTPS; needs the TLS files." placeholder:"ADDR"`
-	TLSCert          string `name:"tls-cert" help:"Certificate chain for the federation, PEM." type:"path"`
-	TLSKey           string `name:"tls-key" help:"Its private key, PEM." type:"path"`
+	TLSCert          string `name:"tls-cert" help:"Certificate chain for the federation, PEM." placeholder:"FILE" type:"path"`
+	TLSKey           string `name:"tls-key" help:"Its private key, PEM." placeholder:"FILE" type:"path"`
 	Admin            string `help:"Loopback address for metrics, health and pprof." placeholder:"ADDR"`
 
 	OpenRegistration   bool   `help:"Let anybody register."`
-	RegistrationSecret string `help:"Secret of the shared-secret registration API." env:"KONSIL_REGISTRATION_SECRET"`
-	AppServices        string `name:"appservices" help:"Folder with application services' registrations (*.yaml)." type:"path"`
+	RegistrationSecret string `help:"Secret of the shared-secret registration API." placeholder:"TEXT" env:"KONSIL_REGISTRATION_SECRET"`
+	AppServices        string `name:"appservices" help:"Folder with application services' registrations (*.yaml)." placeholder:"DIR" type:"path"`
 	Presence           bool   `help:"Tell who is online."`
 	DeviceNames        bool   `help:"Show device names to other servers."`
 	URLPreviews        bool   `name:"url-previews" help:"Fetch previews of links for clients."`
@@ -54,33 +58,44 @@ func (cmd serveCmd) Run(env *environment) error {
 	if err := addDomains(env.ctx, host, c.Domains); err != nil {
 		return err
 	}
-	sites := newSites(env)
-	if err := sites.plain("client", c.Client.Listen, host.Handler()); err != nil {
+	sites := &sites{env: env}
+	client, err := sites.listen("client", c.Client.Listen, host.Handler())
+	if err != nil {
 		return err
 	}
+	env.log.Info("serves clients", obs.KeyAddress, client)
 	if c.Federation.Listen != "" {
 		cert, err := tls.LoadX509KeyPair(c.Federation.Certificate, c.Federation.Key)
 		if err != nil {
 			return fmt.Errorf("load federation certificate: %w", err)
 		}
-		if err := sites.tls("federation", c.Federation.Listen, host.Handler(), cert); err != nil {
+		federation, err := sites.listen("federation", c.Federation.Listen, host.Handler(), cert)
+		if err != nil {
 			return err
 		}
+		env.log.Info("serves other servers", obs.KeyAddress, federation)
 	}
 	if c.Admin != "" {
-		if err := sites.plain("admin", c.Admin, adminHandler(host)); err != nil {
+		if _, err := sites.listen("admin", c.Admin, host.AdminHandler()); err != nil {
 			return err
 		}
 	}
-	env.log.Info("ready", "domains", len(c.Domains), "client", c.Client.Listen, "federation", c.Federation.Listen)
+	env.log.Info("ready", obs.KeyCount, len(c.Domains))
 	return sites.run(env.ctx, host.Run)
+}
+
+// AfterApply refuses flags beside a configuration file: they would be ignored.
+func (cmd serveCmd) AfterApply(parsed *kong.Context) error {
+	for _, at := range parsed.Path {
+		if cmd.Config != "" && at.Flag != nil && at.Flag.Name != "config" && slices.Contains(parsed.Selected().Flags, at.Flag) {
+			return fmt.Errorf("use either -c or flags: --%s belongs into the configuration file", at.Flag.Name)
+		}
+	}
+	return nil
 }
 
 func (cmd serveCmd) config() (config, error) {
 	if cmd.Config != "" {
-		if cmd.Domain != "" {
-			return config{}, errors.New("use either -c or flags: with a configuration file, domains stand in it")
-		}
 		return readConfig(cmd.Config)
 	}
 	if cmd.Domain == "" {
@@ -110,7 +125,7 @@ func openHost(env *environment, c config) (*homeserver.Host, error) {
 
 func closeHost(env *environment, host *homeserver.Host) {
 	if err := host.Close(); err != nil {
-		env.log.Error("close", "error", err)
+		env.log.Error("close", obs.KeyError, err)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -78,7 +77,7 @@ func (cmd upCmd) Run(env *environment) error {
 		return err
 	}
 	defer closeHost(env, host)
-	sites := newSites(env)
+	sites := &sites{env: env}
 	state, err := cmd.start(env, host, ca, sites)
 	if err != nil {
 		return err
@@ -140,7 +139,7 @@ func (cmd upCmd) start(env *environment, host *homeserver.Host, ca *devca.Author
 		return state, err
 	}
 	if cmd.Admin != "" {
-		if err := sites.plain("admin", cmd.Admin, adminHandler(host)); err != nil {
+		if _, err := sites.listen("admin", cmd.Admin, host.AdminHandler()); err != nil {
 			return state, err
 		}
 	}
@@ -184,13 +183,14 @@ func (cmd upCmd) startDomain(env *environment, host *homeserver.Host, ca *devca.
 	}
 	return upDomain{
 		Name: string(name), What: org.what, Flavour: string(org.flavour), Federated: org.listed,
-		Web:           site("http", net.JoinHostPort(string(name), port)),
-		ClientAPI:     site("http", client.String()),
-		FederationAPI: site("https", federation.String()),
+		Web:           address("http", net.JoinHostPort(string(name), port)),
+		ClientAPI:     address("http", client.String()),
+		FederationAPI: address("https", federation.String()),
 	}, nil
 }
 
-func site(scheme, host string) string { return (&url.URL{Scheme: scheme, Host: host}).String() }
+// address writes where a site is.
+func address(scheme, host string) string { return (&url.URL{Scheme: scheme, Host: host}).String() }
 
 // people makes the users of an organisation who are missing, each with a development device whose token scripts may use.
 func people(ctx context.Context, host *homeserver.Host, org organisation, name id.ServerName, secrets credentials) ([]upUser, error) {
@@ -212,6 +212,3 @@ func people(ctx context.Context, host *homeserver.Host, org organisation, name i
 	})
 	return users, err
 }
-
-// adminHandler is the operator's view of the process: loopback only, no password.
-func adminHandler(host *homeserver.Host) http.Handler { return host.AdminHandler() }

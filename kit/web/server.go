@@ -2,7 +2,6 @@ package web
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"log"
 	"log/slog"
@@ -13,10 +12,9 @@ import (
 	"konsil/kit/limit"
 )
 
-// Server serves a handler until its context ends.
+// Server serves a handler until its context ends. TLS is the listener's matter.
 type Server struct {
 	Handler http.Handler
-	TLS     *tls.Config  // nil for plain HTTP
 	Log     *slog.Logger // for what happens below HTTP; nil means slog.Default()
 	// Grace is how long running requests may go on after the end, 0 means 10 s.
 	Grace time.Duration
@@ -34,22 +32,16 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 	}
 	srv := &http.Server{
 		Handler:           s.Handler,
-		TLSConfig:         s.TLS,
 		ReadHeaderTimeout: 10 * time.Second, // slowloris; bodies have deadlines of their own (B1)
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    limit.HeaderBytes,
 		ErrorLog:          log.New(quiet{logger}, "", 0),
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 100},
 	}
 	base, cut := context.WithCancel(context.WithoutCancel(ctx))
 	defer cut()
 	srv.BaseContext = func(net.Listener) context.Context { return base }
 	failed := make(chan error, 1)
 	go func() { // ends with Shutdown
-		if s.TLS != nil {
-			failed <- srv.ServeTLS(l, "", "")
-			return
-		}
 		failed <- srv.Serve(l)
 	}()
 	select {
@@ -72,7 +64,7 @@ func (s *Server) Run(ctx context.Context, l net.Listener) error {
 }
 
 // quiet takes net/http's own messages: TLS handshakes of strangers and the like. They hold addresses, so they are for
-// debugging only.
+// debugging only, and not even then for a log that is not discreet.
 type quiet struct{ log *slog.Logger }
 
 func (q quiet) Write(p []byte) (int, error) {
