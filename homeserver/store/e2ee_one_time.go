@@ -85,9 +85,9 @@ func (tx *Tx) ClaimOneTimeKeys(ctx context.Context, algorithm string, owners []O
 	exhausted := false
 	err := db.Each(ctx, tx, `
 		UPDATE one_time_key SET taken = taken + 1
-		WHERE domain_id = $0 AND algorithm = $2 AND owner in($1) AND pos = (
-			SELECT MIN(o.pos) FROM one_time_key o
-			WHERE o.domain_id = $0 AND o.owner = one_time_key.owner AND o.algorithm = $2)
+		WHERE domain_id = $0 AND algorithm = $2 AND (owner, pos) IN (
+			SELECT o.owner, MIN(o.pos) FROM one_time_key o
+			WHERE o.domain_id = $0 AND o.algorithm = $2 AND o.owner in($1) GROUP BY o.owner)
 		RETURNING owner, taken, total, keys`, []any{owners, algorithm},
 		func(row *db.Row) error {
 			var owner Owner

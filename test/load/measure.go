@@ -258,27 +258,25 @@ func (b *bench) profiled(s *server, l load, first int) error {
 	if b.profile == "" || s.admin == "" {
 		return nil
 	}
-	type answer struct {
-		profile []byte
-		err     error
+	got := make(chan error, 2)
+	for _, kind := range []string{"profile", "allocs"} {
+		go func() {
+			profile, err := get(b.ctx, s.admin+"/debug/pprof/"+kind+"?seconds=4")
+			if err == nil {
+				name := fileName.ReplaceAllString(l.name, "_") + "." + kind
+				err = os.WriteFile(filepath.Join(b.profile, name), profile, 0o644)
+			}
+			got <- err
+		}()
 	}
-	got := make(chan answer, 1)
-	go func() {
-		p, err := get(b.ctx, s.admin+"/debug/pprof/profile?seconds=4")
-		got <- answer{p, err}
-	}()
 	for {
 		if _, err := b.round(s, l, first); err != nil {
-			<-got
 			return fmt.Errorf("profile %s: %w", l.name, err)
 		}
 		first += l.ops
 		select {
-		case a := <-got:
-			if a.err != nil {
-				return a.err
-			}
-			return os.WriteFile(filepath.Join(b.profile, fileName.ReplaceAllString(l.name, "_")+".pprof"), a.profile, 0o644)
+		case err := <-got:
+			return errors.Join(err, <-got)
 		default:
 		}
 	}

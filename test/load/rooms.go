@@ -165,7 +165,13 @@ func (t *town) largeRooms() error {
 	}
 	join := func(_, _ int) error {
 		in++
-		return t.people[min(in, len(t.people))-1].join(room)
+		newcomer := t.people[(in-1)%len(t.people)]
+		if in > len(t.people) { // only while a profile is taken: somebody comes back
+			if _, err := newcomer.call("POST", v3("rooms", room, "leave"), []byte("{}")); err != nil {
+				return err
+			}
+		}
+		return newcomer.join(room)
 	}
 	if err := grow(100); err != nil {
 		return err
