@@ -8,7 +8,6 @@ import (
 // What follows opens the inside to the tests of package ssclient_test.
 
 var (
-	Public         = public
 	ParseWellKnown = parseWellKnown
 	Target         = target
 )

@@ -9,9 +9,9 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
-	"syscall"
 	"time"
+
+	"konsil/kit/dial"
 )
 
 const (
@@ -23,43 +23,23 @@ const (
 type gateway struct{ client *http.Client }
 
 func newGateway(cfg Config) *gateway {
-	dial := cfg.Dial
-	if dial == nil {
+	connect := cfg.Dial
+	if connect == nil {
 		d := &net.Dialer{Timeout: 10 * time.Second}
 		if !cfg.AllowPrivate {
-			d.Control = refusePrivate
+			d.Control = dial.RefusePrivate // no DNS trick gets around it (A30)
 		}
-		dial = d.DialContext
+		connect = d.DialContext
 	}
 	return &gateway{client: &http.Client{
 		Timeout: gatewayTimeout,
 		Transport: &http.Transport{
-			DialContext: dial, TLSHandshakeTimeout: 10 * time.Second, MaxIdleConns: 20, MaxIdleConnsPerHost: 2,
+			DialContext: connect, TLSHandshakeTimeout: 10 * time.Second, MaxIdleConns: 20, MaxIdleConnsPerHost: 2,
 			IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10, ForceAttemptHTTP2: true,
 		},
 		// A redirect would lead where the pusher has not said.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
-}
-
-var errPrivate = errors.New("address is not public")
-
-// refusePrivate runs after the name is resolved and before the connection is made, so no DNS trick gets around it (A30).
-func refusePrivate(_, address string, _ syscall.RawConn) error {
-	at, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return err
-	}
-	addr := at.Addr().Unmap()
-	if !addr.IsGlobalUnicast() || addr.IsPrivate() {
-		return errPrivate
-	}
-	for _, special := range []string{"0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "198.18.0.0/15", "240.0.0.0/4", "64:ff9b::/96", "2002::/16", "::/96"} {
-		if netip.MustParsePrefix(special).Contains(addr) {
-			return errPrivate
-		}
-	}
-	return nil
 }
 
 // notify posts one notification and gives the pushkeys that the gateway rejects.
