@@ -99,7 +99,9 @@ func (f *Frame) log(r *http.Request, rec *record, took time.Duration) {
 	if rec.failed != nil {
 		attrs[n], n = slog.Any("error", rec.failed), n+1
 	}
-	log.LogAttrs(r.Context(), level, "request", attrs[:n]...)
+	line := slog.NewRecord(time.Now(), level, "request", 0) // LogAttrs would look for the caller, which is always here
+	line.AddAttrs(attrs[:n]...)
+	_ = log.Handler().Handle(r.Context(), line) // a log that cannot be written is no reason to fail
 }
 
 // method keeps what clients invent out of the logs.
