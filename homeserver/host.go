@@ -233,18 +233,29 @@ func (h *Host) wake(ctx context.Context, name id.ServerName) (*Domain, error) {
 	return d, nil
 }
 
-// Run lets idle domains sleep and wakes those that are due, until the context ends; then it closes all of them. What the
-// clients were told is on disk already, so there is nothing to save.
+// Run lets idle domains sleep and wakes those that are due, until the context ends; then it ends the waits of clients, so that
+// the process need not wait for them. What they were told is on disk already, so there is nothing to save.
 func (h *Host) Run(ctx context.Context) error {
 	const look = 5 * time.Second
 	h.wakeDue(ctx)
 	for {
 		select {
 		case <-ctx.Done():
+			h.endWaits()
 			return nil
 		case <-h.cfg.Clock.After(look):
 			h.rest(ctx)
 			h.wakeDue(ctx)
+		}
+	}
+}
+
+func (h *Host) endWaits() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, b := range h.awake {
+		if closed(b.ready) && b.domain != nil {
+			b.domain.notify.End()
 		}
 	}
 }

@@ -263,3 +263,23 @@ func TestAnUnfederatedDomainIsUnknownToOtherServers(t *testing.T) {
 		t.Errorf("another's keys: %d", code)
 	}
 }
+
+func TestLongPollsEndWithTheHost(t *testing.T) {
+	r := newRig(t, "sqlite:")
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = r.host.Run(ctx) })
+	anna := homeserver.UserID("anna", klinik)
+	_, first := r.call("klinik.test", anna, "GET", "/_matrix/client/v3/sync", nil)
+	polled := make(chan int, 1)
+	running.Go(func() {
+		code, _ := r.call("klinik.test", anna, "GET", fmt.Sprintf("/_matrix/client/v3/sync?timeout=600000&since=%s", first["next_batch"]), nil)
+		polled <- code
+	})
+	r.clock.WaitTimers(2) // the host's own, and that of the poll
+	stop()
+	if code := <-polled; code != 200 {
+		t.Errorf("the poll ended with %d", code)
+	}
+	running.Wait()
+}

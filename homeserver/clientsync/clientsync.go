@@ -138,6 +138,8 @@ func (s *Syncer) wait(ctx context.Context, q *query) ([]byte, error) {
 		case <-waiter.C():
 		case <-timer.C():
 			return body, nil
+		case <-s.cfg.Notify.Ended():
+			return body, nil
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}

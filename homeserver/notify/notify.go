@@ -49,6 +49,8 @@ type Notifier struct {
 	users     map[id.UserID]map[*Waiter]struct{} // guarded by mu
 	followers map[string]follower                // guarded by mu
 	waiters   int                                // guarded by mu
+	ending    chan struct{}                      // closed by End; made when it is first asked for, guarded by mu
+	ended     bool                               // guarded by mu
 }
 
 type follower struct {
@@ -58,6 +60,31 @@ type follower struct {
 
 // New makes a notifier that nobody waits for yet.
 func New() *Notifier { return &Notifier{} }
+
+// End lets all who wait, now or later, go with what they have: the process stops, and their clients ask again elsewhere.
+func (n *Notifier) End() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.ended {
+		n.ended = true
+		close(n.endingChannel())
+	}
+}
+
+// Ended is closed by End.
+func (n *Notifier) Ended() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.endingChannel()
+}
+
+// endingChannel needs n.mu.
+func (n *Notifier) endingChannel() chan struct{} {
+	if n.ending == nil {
+		n.ending = make(chan struct{})
+	}
+	return n.ending
+}
 
 // Interest is what a waiter wants to hear about.
 type Interest struct {
