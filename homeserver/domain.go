@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"strings"
 
@@ -20,6 +21,7 @@ import (
 	"konsil/homeserver/media"
 	"konsil/homeserver/notice"
 	"konsil/homeserver/notify"
+	"konsil/homeserver/preview"
 	"konsil/homeserver/push"
 	"konsil/homeserver/room"
 	"konsil/homeserver/search"
@@ -158,9 +160,17 @@ func (k *keepers) profile(ctx context.Context, user id.UserID) (room.Profile, er
 
 func (k *keepers) clientAPI() http.Handler {
 	cfg, s := k.host.cfg, k.host.cfg.Settings
+	var previews *preview.Previewer
+	if s.URLPreviews {
+		ask := preview.Config{Server: k.row.Name, Media: k.media, Clock: cfg.Clock, Log: k.log}
+		if s.AllowPrivate {
+			ask.Reachable = func(netip.Addr) bool { return true }
+		}
+		previews = preview.New(ask)
+	}
 	return csapi.New(csapi.Config{
 		Server: k.row.Name, Accounts: k.accounts, E2EE: k.devices, Ephemeral: k.presence, Federation: k.outside, Rooms: k.rooms,
-		Media: k.media, Search: k.search, Sync: k.sync, Push: k.push, Notices: k.notices, Delayed: k.delayed, Remote: k.remote,
+		Media: k.media, Previews: previews, Search: k.search, Sync: k.sync, Push: k.push, Notices: k.notices, Delayed: k.delayed, Remote: k.remote,
 		Clock: cfg.Clock, Log: k.log, Unlimited: s.NoRateLimits,
 		DefaultVersion: Flavour(k.row.Flavour).defaultRoomVersion(),
 		Discovery:      csapi.Discovery{BaseURL: s.PublicBaseURL},

@@ -20,6 +20,7 @@ import (
 	"konsil/homeserver/federation"
 	"konsil/homeserver/media"
 	"konsil/homeserver/notice"
+	"konsil/homeserver/preview"
 	"konsil/homeserver/push"
 	"konsil/homeserver/room"
 	"konsil/homeserver/search"
@@ -41,6 +42,7 @@ type Config struct {
 	Sync       *clientsync.Syncer     // /sync
 	Push       *push.Keeper           // push rules, pushers, unread counts
 	Media      *media.Repository      // files
+	Previews   *preview.Previewer     // of links; nil means that there are none
 	Search     *search.Index          // full-text search; nil means that there is none
 	Delayed    *delayed.Keeper        // events that are sent later; nil means that all are sent at once
 	Notices    *notice.Keeper         // what operators tell users; nil means that they can not

@@ -3,7 +3,6 @@ package csapi
 import (
 	"net/http"
 	"slices"
-	"strings"
 
 	"konsil/kit/web"
 	"konsil/matrix/endpoint"
@@ -41,6 +40,7 @@ func (a *API) rows() []row {
 		a.searchRoutes(),
 		a.spaceRoutes(),
 		a.mediaRoutes(),
+		a.previewRoutes(),
 		a.keyRoutes(),
 		a.crossSigningRoutes(),
 		a.keyBackupRoutes(),
@@ -58,7 +58,7 @@ func (a *API) Routes() []web.Route {
 	for _, rw := range a.rows() {
 		serve := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { rw.handle(a, rw, w, r) })
 		for _, path := range rw.Paths {
-			routes = append(routes, web.Route{Method: rw.Method, Path: strings.TrimSpace(path), Handler: serve})
+			routes = append(routes, web.Route{Method: rw.Method, Path: path, Handler: serve})
 		}
 	}
 	return routes
