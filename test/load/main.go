@@ -39,6 +39,12 @@ func main() {
 	defer cancel()
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	if len(os.Args) == 3 && os.Args[1] == bareVerb {
+		if err := bare(ctx, os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, "load:", err)
+		}
+		return
+	}
 	if err := run(ctx, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "load:", err)
 		os.Exit(1)
@@ -96,6 +102,7 @@ type part struct {
 
 // parts in the order they run. Each starts with a fresh folder, so that none pays for another.
 var parts = []part{
+	{"the machine", bareFigures, (*bench).machine},
 	{"messages", messageFigures, (*bench).messages},
 	{"rooms and syncs", roomFigures, (*bench).rooms},
 	{"devices", deviceFigures, (*bench).devices},

@@ -43,7 +43,6 @@ func (b *bench) serve(args ...string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	at := func(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 	cert, key, err := b.certificate(dir)
 	if err != nil {
 		return nil, err
@@ -220,6 +219,9 @@ func get(ctx context.Context, url string) ([]byte, error) {
 	}
 	return body, err
 }
+
+// at is an address on loopback.
+func at(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // freePorts finds ports that are free now, all different.
 func freePorts(n int) ([]int, error) {
