@@ -95,8 +95,3 @@ func (a *API) Routes() []web.Route {
 	}
 	return routes
 }
-
-// Serves reports whether the API answers an endpoint, for the proxy's tests.
-func (a *API) Serves(e endpoint.Endpoint) bool {
-	return slices.ContainsFunc(a.rows(), func(rw row) bool { return rw.Name == e.Name })
-}

@@ -23,7 +23,6 @@ import (
 	"konsil/homeserver/room"
 	"konsil/homeserver/ssapi"
 	"konsil/homeserver/store"
-	"konsil/matrix/endpoint"
 	"konsil/matrix/event"
 	"konsil/matrix/id"
 	"konsil/matrix/mxerr"
@@ -113,23 +112,6 @@ func TestMediaIsServedAsMultipart(t *testing.T) {
 	}
 	if _, _, err := get(ssclient.MediaRequest{MediaID: "none"}); !ssclient.Refused(err, mxerr.CodeNotFound) {
 		t.Errorf("an unknown file: %v", err)
-	}
-}
-
-// Every endpoint of the specification is served, or stands here with the reason why not.
-func TestEveryEndpointIsServedOrNamed(t *testing.T) {
-	one, _ := pair(t)
-	not := map[string]string{
-		endpoint.FederationQueryInfo.Name:                  "generic form of the two queries that exist",
-		endpoint.FederationAskPolicyServerToSign.Name:      "we are no policy server",
-		endpoint.FederationExchangeThirdPartyInvite.Name:   "no third-party invites",
-		endpoint.FederationOnBindThirdPartyIdentifier.Name: "no third-party invites",
-		endpoint.FederationGetWellKnown.Name:               "served with the clients' well-known document",
-	}
-	for _, e := range endpoint.ServerServer() {
-		if _, excused := not[e.Name]; excused == one.api.Serves(e) {
-			t.Errorf("%s: served %v, excused %v", e.Name, !excused, excused)
-		}
 	}
 }
 

@@ -171,7 +171,7 @@ var (
 	RequestTokenToResetPasswordMSISDN = Endpoint{"requestTokenToResetPasswordMSISDN", "POST", None, []string{"/_matrix/client/v3/account/password/msisdn/requestToken", "/_matrix/client/r0/account/password/msisdn/requestToken"}}
 
 	// CS v1.19 peeking_events
-	PeekEvents = Endpoint{"peekEvents", "GET", Token, []string{"/_matrix/client/v3/events ", "/_matrix/client/r0/events "}}
+	PeekEvents = Endpoint{"peekEvents", "GET", Token, []string{"/_matrix/client/v3/events", "/_matrix/client/r0/events"}}
 
 	// CS v1.19 policy_server
 	GetWellknownPolicy = Endpoint{"getWellknownPolicy", "GET", None, []string{"/.well-known/matrix/policy_server"}}

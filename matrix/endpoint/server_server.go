@@ -18,7 +18,7 @@ var (
 	FederationGetRoomState        = Endpoint{"federationGetRoomState", "GET", Server, []string{"/_matrix/federation/v1/state/{roomId}"}}
 	FederationGetRoomStateIds     = Endpoint{"federationGetRoomStateIds", "GET", Server, []string{"/_matrix/federation/v1/state_ids/{roomId}"}}
 	FederationGetEvent            = Endpoint{"federationGetEvent", "GET", Server, []string{"/_matrix/federation/v1/event/{eventId}"}}
-	FederationGetEventByTimestamp = Endpoint{"federationGetEventByTimestamp", "GET", Token, []string{"/_matrix/federation/v1/timestamp_to_event/{roomId}"}}
+	FederationGetEventByTimestamp = Endpoint{"federationGetEventByTimestamp", "GET", Server, []string{"/_matrix/federation/v1/timestamp_to_event/{roomId}"}}
 
 	// SS v1.19 invites-v1
 	FederationSendInviteV1 = Endpoint{"federationSendInviteV1", "PUT", Server, []string{"/_matrix/federation/v1/invite/{roomId}/{eventId}"}}
