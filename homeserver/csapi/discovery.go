@@ -147,7 +147,7 @@ type capabilitiesResponse struct {
 // capabilities says what this user may do. CS v1.16 #capabilities-negotiation
 func (a *API) capabilities(_ context.Context, caller account.Caller, _ None) (capabilitiesResponse, error) {
 	available := map[string]string{}
-	for _, v := range roomver.All() {
+	for _, v := range append(roomver.All(), roomver.Experiments()...) {
 		available[v.ID] = "unstable"
 		if v.Stable {
 			available[v.ID] = "stable"

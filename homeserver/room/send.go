@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 
 	"konsil/homeserver/room/auth"
 	"konsil/homeserver/store"
@@ -89,6 +90,9 @@ func (b *batch) sendDraft(d Draft) (id.EventID, error) {
 // server alone has to say.
 func (b *batch) checkContent(d Draft) ([]byte, error) {
 	h := &b.head
+	if h.version.OwnedState && d.StateKey != nil && strings.HasPrefix(*d.StateKey, "@") && auth.StateKeyOwner(*d.StateKey) == "" {
+		return nil, mxerr.BadJSON("The state key is neither a user ID nor one with an underscore and more behind it") // MSC3757
+	}
 	switch d.Type {
 	case event.TypeCreate:
 		return nil, mxerr.BadJSON("A room is made with its create event and gets no other")

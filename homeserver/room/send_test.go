@@ -190,3 +190,28 @@ func TestWorksWithoutMemory(t *testing.T) {
 		}
 	}
 }
+
+// TestOwnedState: who may set a state key is told apart from what nobody could. MSC3757
+func TestOwnedState(t *testing.T) {
+	s := newServer(t, "klinik.test")
+	anna, bob := s.user("anna"), s.user("bob")
+	r := s.create(anna, version("org.matrix.msc3757.10"), func(c *room.CreateRequest) {
+		c.PowerLevelOverride = json.RawMessage(`{"events":{"com.example":0}}`)
+	})
+	s.join(r, bob)
+	for _, c := range []struct {
+		who  id.UserID
+		key  string
+		want string
+	}{
+		{bob, string(bob) + "_phone", ""},
+		{bob, string(anna) + "_phone", mxerr.CodeForbidden},
+		{anna, string(bob) + "_phone", ""},
+		{anna, "@nobody", mxerr.CodeBadJSON},
+	} {
+		_, err := s.Send(ctx, room.Draft{Room: r, Sender: c.who, Type: "com.example", StateKey: &c.key, Content: json.RawMessage(`{}`)})
+		if c.want == "" && err != nil || c.want != "" && !mxerr.Is(err, c.want) {
+			t.Errorf("%s sets %s: %v, want %s", c.who, c.key, err, c.want)
+		}
+	}
+}

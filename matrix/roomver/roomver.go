@@ -44,6 +44,7 @@ type Version struct {
 	HashedRoomID         bool // 12: the room ID is the create event's hash; that event has no room_id and is in no auth_events. RV 12 rule 2
 	PrivilegedCreators   bool // 12: creators (with additional_creators) are above all power levels. RV 12 rule 10.4
 	RedactsInContent     bool // 11: m.room.redaction names its target in content. RV 11 #event-format
+	OwnedState           bool // experiments: a user owns all state keys that begin with their ID and an underscore; who has more power may set them. MSC3757
 	KeepAliases          bool // up to 5: redaction keeps aliases of m.room.aliases. RV 6 #redactions
 	KeepAllow            bool // 8: redaction keeps allow of m.room.join_rules. RV 8 #redactions
 	KeepAuthorisedVia    bool // 9: redaction keeps join_authorised_via_users_server of m.room.member. RV 9 #redactions
@@ -63,33 +64,50 @@ func (v *Version) String() string { return v.ID }
 // Get finds a version by the name in the create event. A create event without one is of version 1, which is for the
 // caller to know.
 func Get(id string) (*Version, bool) {
-	for i := range versions {
-		if versions[i].ID == id {
-			return &versions[i], true
+	for _, list := range [][]Version{versions, experiments} {
+		for i := range list {
+			if list[i].ID == id {
+				return &list[i], true
+			}
 		}
 	}
 	return nil, false
 }
 
-// All lists the versions Konsil supports, oldest first.
-func All() []*Version {
-	all := make([]*Version, len(versions))
-	for i := range versions {
-		all[i] = &versions[i]
+// All lists the specification's versions, oldest first.
+func All() []*Version { return pointers(versions) }
+
+// Experiments lists versions that no specification has yet. Clients ask for them by name.
+func Experiments() []*Version { return pointers(experiments) }
+
+func pointers(list []Version) []*Version {
+	all := make([]*Version, len(list))
+	for i := range list {
+		all[i] = &list[i]
 	}
 	return all
 }
 
-// Names lists the names of All, as make_join and the like send them.
+// Names lists the names of all versions, as make_join and the like send them.
 func Names() []string {
-	names := make([]string, len(versions))
-	for i := range versions {
-		names[i] = versions[i].ID
+	names := make([]string, 0, len(versions)+len(experiments))
+	for _, v := range append(All(), Experiments()...) {
+		names = append(names, v.ID)
 	}
 	return names
 }
 
-var versions = table()
+var (
+	versions    = table()
+	experiments = []Version{experiment("org.matrix.msc3757.10", 10), experiment("org.matrix.msc3757.11", 11)}
+)
+
+// experiment is a version in which users own state. MSC3757
+func experiment(id string, base int) Version {
+	v := table()[base-1]
+	v.ID, v.Stable, v.OwnedState = id, false, true
+	return v
+}
 
 // table builds each version from the one before it, as the specification does.
 func table() []Version {

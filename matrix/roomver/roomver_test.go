@@ -16,7 +16,7 @@ func TestFeatures(t *testing.T) {
 		"NotificationsAuth": {6, 12}, "Knock": {7, 12}, "Restricted": {8, 12}, "KnockRestricted": {10, 12}, "IntegerPowerLevels": {10, 12},
 		"CreatorField": {1, 10}, "HashedRoomID": {12, 12}, "PrivilegedCreators": {12, 12}, "RedactsInContent": {11, 12},
 		"KeepAliases": {1, 5}, "KeepAllow": {8, 12}, "KeepAuthorisedVia": {9, 12}, "KeepOrigin": {1, 10}, "KeepCreateContent": {11, 12},
-		"KeepThirdPartySigned": {11, 12}, "KeepInviteLevel": {11, 12}, "KeepRedacts": {11, 12},
+		"KeepThirdPartySigned": {11, 12}, "KeepInviteLevel": {11, 12}, "KeepRedacts": {11, 12}, "OwnedState": {0, 0},
 	} {
 		for i, v := range roomver.All() {
 			want := i+1 >= span[0] && i+1 <= span[1]
@@ -32,7 +32,7 @@ func TestFeatures(t *testing.T) {
 			flags++
 		}
 	}
-	if flags != 23 {
+	if flags != 24 {
 		t.Errorf("%d flags, not all of them in this test", flags)
 	}
 }
@@ -56,5 +56,23 @@ func TestFormats(t *testing.T) {
 		if v, ok := roomver.Get(name); ok {
 			t.Errorf("%q: %v", name, v)
 		}
+	}
+}
+
+func TestExperiments(t *testing.T) {
+	for i, v := range roomver.Experiments() {
+		if v.Stable || !v.OwnedState {
+			t.Errorf("%+v", v)
+		}
+		if got, ok := roomver.Get(v.ID); !ok || got != v || roomver.Names()[len(roomver.All())+i] != v.ID {
+			t.Errorf("%s: %p, %p", v.ID, got, v)
+		}
+	}
+	ten, _ := roomver.Get("10")
+	owned, _ := roomver.Get("org.matrix.msc3757.10")
+	same := *owned
+	same.ID, same.Stable, same.OwnedState = "10", true, false
+	if same != *ten {
+		t.Errorf("%+v differs from %+v", owned, ten)
 	}
 }

@@ -96,7 +96,9 @@ func authorize(ev *event.PDU, m *Member, st State) *Refusal {
 		return refuse(n.required, "sender's power level is too low for the event type")
 	}
 	if ev.StateKey != nil && strings.HasPrefix(*ev.StateKey, "@") && *ev.StateKey != string(ev.Sender) { // RV 11 rule 8
-		return refuse(n.ownKey, "the state key is another user")
+		if owner := StateKeyOwner(*ev.StateKey); !v.OwnedState || owner == "" || owner != ev.Sender && sender <= levels.UserLevel(owner) { // MSC3757
+			return refuse(n.ownKey, "the state key is another user")
+		}
 	}
 	switch {
 	case ev.Type == event.TypePowerLevels: // RV 11 rule 9
@@ -105,6 +107,21 @@ func authorize(ev *event.PDU, m *Member, st State) *Refusal {
 		return redactionV1(ev, levels, sender)
 	}
 	return nil
+}
+
+// StateKeyOwner is the user whose a state key is where users own state: one that is their ID, or begins with it and an underscore
+// behind the server name. "" means that it is nobody's. MSC3757
+func StateKeyOwner(key string) id.UserID {
+	if _, server, ok := strings.Cut(key, ":"); ok {
+		if name, _, suffixed := strings.Cut(server, "_"); suffixed {
+			key = key[:len(key)-len(server)+len(name)]
+		}
+	}
+	owner, err := id.ParseUserID(key)
+	if err != nil {
+		return ""
+	}
+	return owner
 }
 
 // aliases keeps servers to their own alias lists. RV 1 rule 4
