@@ -15,10 +15,13 @@ import (
 // so in the store. Nothing is left of what failed on the way.
 func (r *Repository) save(path string, body io.Reader, commit func(size int64) error) error {
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("make media folder: %w", err)
-	}
 	tmp, err := os.CreateTemp(dir, ".upload-*")
+	if errors.Is(err, os.ErrNotExist) { // the first file of this folder
+		if err := makeDir(dir); err != nil {
+			return err
+		}
+		tmp, err = os.CreateTemp(dir, ".upload-*")
+	}
 	if err != nil {
 		return fmt.Errorf("make media file: %w", err)
 	}
@@ -52,7 +55,10 @@ func (r *Repository) save(path string, body io.Reader, commit func(size int64) e
 
 // copy counts while it writes; a size that somebody claims is worth nothing (B2).
 func (r *Repository) copy(dst io.Writer, body io.Reader) (int64, error) {
-	size, err := io.Copy(dst, io.LimitReader(body, r.cfg.MaxUpload+1))
+	buf := pieces.Get().(*[pieceBytes]byte)
+	defer pieces.Put(buf)
+	// Only the Writer is shown: a file would copy by itself, in smaller pieces.
+	size, err := io.CopyBuffer(struct{ io.Writer }{dst}, io.LimitReader(body, r.cfg.MaxUpload+1), buf[:])
 	if err != nil {
 		var refused *mxerr.Error
 		if errors.As(err, &refused) {
@@ -64,6 +70,19 @@ func (r *Repository) copy(dst io.Writer, body io.Reader) (int64, error) {
 		return 0, mxerr.TooLarge("The file is larger than %d bytes", r.cfg.MaxUpload)
 	}
 	return size, nil
+}
+
+// pieceBytes is how much of a file is written at once: each piece is a call of the system.
+const pieceBytes = 128 << 10
+
+var pieces = sync.Pool{New: func() any { return new([pieceBytes]byte) }}
+
+// makeDir makes a folder whose name is on disk, too, when it returns.
+func makeDir(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("make media folder: %w", err)
+	}
+	return syncDir(filepath.Dir(dir))
 }
 
 func syncDir(dir string) error {

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/klauspost/compress/gzhttp"
 )
 
 // Raw is ready JSON.
@@ -166,6 +168,16 @@ func patience(w http.ResponseWriter, size int64) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(wait)) // a recorder has none
 }
 
+// direct is the writer that lies behind one that compresses. What can seek is a file, and goes to the socket without passing
+// through the program.
+func direct(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
+	rec := recordOf(r)
+	if packed, ok := w.(*gzhttp.GzipResponseWriter); ok && rec != nil && packed.Unwrap() == http.ResponseWriter(rec) {
+		return rec
+	}
+	return w
+}
+
 func (s *Stream) serve(w http.ResponseWriter, r *http.Request) {
 	if c, ok := s.Body.(io.Closer); ok {
 		defer func() { _ = c.Close() }()
@@ -176,7 +188,7 @@ func (s *Stream) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	patience(w, s.Size)
 	if seeker, ok := s.Body.(io.ReadSeeker); ok && (s.Status == 0 || s.Status == http.StatusOK) {
-		http.ServeContent(w, r, "", time.Time{}, seeker)
+		http.ServeContent(direct(w, r), r, "", time.Time{}, seeker)
 		return
 	}
 	if s.Size >= 0 {
