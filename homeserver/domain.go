@@ -23,6 +23,7 @@ import (
 	"konsil/homeserver/notify"
 	"konsil/homeserver/preview"
 	"konsil/homeserver/push"
+	"konsil/homeserver/report"
 	"konsil/homeserver/room"
 	"konsil/homeserver/search"
 	"konsil/homeserver/ssapi"
@@ -171,7 +172,8 @@ func (k *keepers) clientAPI() http.Handler {
 	return csapi.New(csapi.Config{
 		Server: k.row.Name, Accounts: k.accounts, E2EE: k.devices, Ephemeral: k.presence, Federation: k.outside, Rooms: k.rooms,
 		Media: k.media, Previews: previews, Search: k.search, Sync: k.sync, Push: k.push, Notices: k.notices, Delayed: k.delayed, Remote: k.remote,
-		Clock: cfg.Clock, Log: k.log, Unlimited: s.NoRateLimits,
+		Reports: report.New(report.Config{Server: k.row.Name, Store: k.store, Rooms: k.rooms, Clock: cfg.Clock}),
+		Clock:   cfg.Clock, Log: k.log, Unlimited: s.NoRateLimits,
 		DefaultVersion: Flavour(k.row.Flavour).defaultRoomVersion(),
 		Discovery:      csapi.Discovery{BaseURL: s.PublicBaseURL},
 		TURN:           csapi.TURN{URIs: s.TURN.URIs, Secret: s.TURN.Secret},

@@ -22,6 +22,7 @@ import (
 	"konsil/homeserver/notice"
 	"konsil/homeserver/preview"
 	"konsil/homeserver/push"
+	"konsil/homeserver/report"
 	"konsil/homeserver/room"
 	"konsil/homeserver/search"
 	"konsil/kit/clock"
@@ -46,6 +47,7 @@ type Config struct {
 	Search     *search.Index          // full-text search; nil means that there is none
 	Delayed    *delayed.Keeper        // events that are sent later; nil means that all are sent at once
 	Notices    *notice.Keeper         // what operators tell users; nil means that they can not
+	Reports    *report.Keeper         // what users report to operators; nil means that they can not
 	Remote     *ssclient.Client       // speaks to other servers; nil means that there are none
 	Clock      clock.Clock            // nil means the system's
 	Log        *slog.Logger           // nil means slog.Default()

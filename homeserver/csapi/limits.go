@@ -32,6 +32,7 @@ var (
 	limitMedia    = class{"media", 0, limit.Rate{PerSecond: 20, Burst: 200}}                     // bodies are streamed and bounded by the media keeper
 	limitLogin    = class{"login", 64 * kib, limit.Rate{PerSecond: 5, Burst: 200}}               // per address; accounts have a bucket of their own
 	limitRegister = class{"register", 64 * kib, limit.Rate{PerSecond: 1, Burst: 50}}             // per address
+	limitReport   = class{"report", 16 * kib, limit.Rate{PerSecond: 0.2, Burst: 20}}             // somebody has to read them
 	limitProve    = class{"prove", limit.RequestBytes, limit.Rate{PerSecond: 0.5, Burst: 20}}    // password checks of users who are logged in
 )
 

@@ -18,6 +18,7 @@ import (
 	"konsil/homeserver/ephemeral"
 	"konsil/homeserver/notice"
 	"konsil/homeserver/notify"
+	"konsil/homeserver/report"
 	"konsil/homeserver/room"
 	"konsil/homeserver/search"
 	"konsil/homeserver/store"
@@ -79,6 +80,7 @@ func openRig(t testing.TB, url string, changes ...change) *rig {
 	apiConfig.Accounts, apiConfig.Rooms = accounts, rooms
 	apiConfig.Search = search.New(search.Config{Store: db, Rooms: rooms, Notify: wake, Clock: fake})
 	apiConfig.Delayed = delayed.New(delayed.Config{Store: db, Rooms: rooms, Clock: fake, Rand: rand.Reader})
+	apiConfig.Reports = report.New(report.Config{Server: server, Store: db, Rooms: rooms, Clock: fake})
 	apiConfig.Notices = notice.New(notice.Config{Server: server, Store: db, Accounts: accounts, Rooms: rooms})
 	apiConfig.Ephemeral = ephemeral.New(ephemeral.Config{Server: server, Store: db, Notify: wake, Rooms: rooms, Accounts: accounts, Clock: fake})
 	return &rig{csapi.New(apiConfig).Handler(), t, db, fake, accounts, rooms}

@@ -48,6 +48,7 @@ func (a *API) rows() []row {
 		a.typingRoutes(),
 		a.receiptRoutes(),
 		a.presenceRoutes(),
+		a.reportRoutes(),
 		a.serverNoticeRoutes(),
 	)
 }

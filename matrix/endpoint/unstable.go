@@ -24,6 +24,8 @@ var (
 	SharedSecretNonce    = Endpoint{"sharedSecretNonce", "GET", None, []string{"/_synapse/admin/v1/register"}}
 	SharedSecretRegister = Endpoint{"sharedSecretRegister", "POST", None, []string{"/_synapse/admin/v1/register"}}
 
+	ListReports = Endpoint{"listReports", "GET", Token, []string{"/_synapse/admin/v1/event_reports"}}
+
 	SendServerNotice        = Endpoint{"sendServerNotice", "POST", Token, []string{"/_synapse/admin/v1/send_server_notice"}}
 	SendServerNoticeWithTxn = Endpoint{"sendServerNoticeWithTxn", "PUT", Token, []string{"/_synapse/admin/v1/send_server_notice/{txnId}"}}
 )
