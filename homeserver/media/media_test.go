@@ -218,12 +218,12 @@ func TestThumbnailsHaveTheirSizeAndShowThePicture(t *testing.T) {
 			method        media.Method
 			wantW, wantH  int
 		}{
-			{"jpeg scaled", photo(t, 2000, 1000, asJPEG), 300, 200, media.Scale, 320, 160},
-			{"png scaled", photo(t, 1000, 2000, png.Encode), 320, 240, media.Scale, 120, 240},
-			{"jpeg cropped", photo(t, 2000, 1000, asJPEG), 32, 32, media.Crop, 32, 32},
+			{"jpeg scaled", photo(t, 1000, 500, asJPEG), 300, 200, media.Scale, 320, 160},
+			{"png scaled", photo(t, 400, 800, png.Encode), 320, 240, media.Scale, 120, 240},
+			{"jpeg cropped", photo(t, 600, 300, asJPEG), 32, 32, media.Crop, 32, 32},
 			{"png cropped", photo(t, 500, 900, png.Encode), 90, 90, media.Crop, 96, 96},
 			{"never enlarged", photo(t, 20, 10, png.Encode), 640, 480, media.Scale, 20, 10},
-			{"larger than all", photo(t, 4000, 3000, asJPEG), 5000, 5000, media.Scale, 800, 600},
+			{"larger than all", photo(t, 1800, 1350, asJPEG), 5000, 5000, media.Scale, 800, 600},
 		} {
 			mediaID, err := r.Upload(t.Context(), media.Upload{User: anna, ContentType: "image/x", Body: bytes.NewReader(c.body)})
 			if err != nil {
