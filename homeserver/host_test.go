@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -35,13 +36,19 @@ type rig struct {
 	token map[id.UserID]string
 	dir   string
 	db    string
+	log   *slog.Logger
 
 	settings homeserver.Settings
 }
 
 func newRig(t *testing.T, url string) *rig {
 	t.Helper()
-	r := &rig{t: t, clock: clock.NewFake(time.Now()), token: map[id.UserID]string{}, dir: t.TempDir(),
+	return newLoggedRig(t, url, slog.New(slog.DiscardHandler))
+}
+
+func newLoggedRig(t *testing.T, url string, log *slog.Logger) *rig {
+	t.Helper()
+	r := &rig{t: t, log: log, clock: clock.NewFake(time.Now()), token: map[id.UserID]string{}, dir: t.TempDir(),
 		settings: homeserver.Settings{CheapPasswords: true, NoRateLimits: true, AllowPrivate: true}}
 	if strings.HasPrefix(url, "postgres") {
 		r.db = url
@@ -59,7 +66,7 @@ func newRig(t *testing.T, url string) *rig {
 func (r *rig) open() {
 	r.t.Helper()
 	host, err := homeserver.Open(r.t.Context(), homeserver.Config{
-		DataDir: r.dir, Database: r.db, Clock: r.clock, Settings: r.settings,
+		DataDir: r.dir, Database: r.db, Clock: r.clock, Log: r.log, Settings: r.settings,
 		Network: ssclient.NetworkConfig{AllowPrivate: true},
 	})
 	if err != nil {
