@@ -57,7 +57,15 @@ func (e *Engine) Version(ctx context.Context, room id.RoomID) (string, error) {
 
 // EventsAfter reads the timeline events of all rooms with after < position <= upTo, in order, at most limit.
 func (e *Engine) EventsAfter(ctx context.Context, after, upTo int64, limit int) ([]*Event, error) {
-	return e.readEvents(ctx, func(tx *store.Tx) ([]store.EventRow, error) { return tx.EventsAfter(ctx, after, upTo, limit) })
+	var nids []int64
+	err := e.store.ReadOne(ctx, func(tx *store.Tx) (err error) {
+		nids, err = tx.EventsAfter(ctx, after, upTo, limit)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return e.EventsByNID(ctx, nids) // followers come right after the event, while it is in memory
 }
 
 // Timeline reads the newest limit events of a room with after < position <= upTo, in order; limited says that there were more.

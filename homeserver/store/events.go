@@ -129,10 +129,11 @@ func (tx *Tx) EventByTxn(ctx context.Context, txn string) (id.EventID, error) {
 	return db.Get[id.EventID](ctx, tx, `SELECT event_id FROM event WHERE domain_id = $0 AND txn = $1 AND txn IS NOT NULL`, txn)
 }
 
-// EventsAfter reads the timeline of all rooms by position: after < pos <= upTo, oldest first, at most limit.
-func (tx *Tx) EventsAfter(ctx context.Context, after, upTo int64, limit int) ([]EventRow, error) {
-	return tx.events(ctx, `SELECT `+eventColumns+eventFrom+`
-		AND e.pos <> 0 AND e.pos > $1 AND e.pos <= $2 ORDER BY e.pos LIMIT $3`, after, upTo, limit)
+// EventsAfter lists the numbers of the timeline of all rooms by position: after < pos <= upTo, oldest first, at most limit.
+func (tx *Tx) EventsAfter(ctx context.Context, after, upTo int64, limit int) ([]int64, error) {
+	return db.List[int64](ctx, tx, `
+		SELECT event_nid FROM event
+		WHERE domain_id = $0 AND pos <> 0 AND pos > $1 AND pos <= $2 ORDER BY pos LIMIT $3`, after, upTo, limit)
 }
 
 // TimelineBefore reads the newest events of a room with after < pos <= upTo, newest first, at most limit.

@@ -134,7 +134,11 @@ func TestEventRows(t *testing.T) {
 		all := store.Place{Topo: 1 << 60}
 		none := store.Place{Topo: -1 << 60}
 		check("all rooms", []string{"$1", "$2"}, func(ctx context.Context, tx *store.Tx) ([]store.EventRow, error) {
-			return tx.EventsAfter(ctx, 0, 1<<60, 10)
+			nids, err := tx.EventsAfter(ctx, 0, 1<<60, 10)
+			if err != nil {
+				return nil, err
+			}
+			return tx.EventsByNID(ctx, nids)
 		})
 		check("newest", []string{"$2"}, func(ctx context.Context, tx *store.Tx) ([]store.EventRow, error) {
 			return tx.TimelineBefore(ctx, room, 0, second.Pos, 1)

@@ -2,7 +2,6 @@ package db
 
 import (
 	"context"
-	"math"
 	"strconv"
 	"strings"
 )
@@ -11,7 +10,7 @@ import (
 // for selective, and ours is domain_id, which has one value in the whole file: it would rather read all rows of a domain than
 // the few of a room. So every index is given figures, the same in every file and never measured: a plan changes with the
 // program and not with the data, and a test can look at it.
-const expectedRows = 1e6
+const expectedRows = 1_000_000
 
 // writeStats stores the figures of all indexes. It belongs to the transaction of the migration that may have made some.
 func writeStats(ctx context.Context, tx *Tx, script func(string) error) error {
@@ -43,23 +42,20 @@ func writeStats(ctx context.Context, tx *Tx, script func(string) error) error {
 	return script(`ANALYZE sqlite_schema`) // this reads it again
 }
 
-// indexStat says of an index that begins with the domain how many rows it has, then how many have the same first column, the same
-// first two, and so on: all of them, and then fewer by the same factor each time. noskipscan keeps from trying every room or user.
+// expectedShare is how many rows have the same first column, the same first two, and so on. It is the same for all indexes:
+// of two that begin with the same columns, neither may look better for having fewer of them.
+var expectedShare = [...]int{expectedRows, 1000, 50, 10, 5, 3, 2}
+
+// indexStat says of an index that begins with the domain how many rows it has, then how many have the same first columns.
+// noskipscan keeps from trying every room or user.
 func indexStat(unique bool, columns int) string {
-	rows, last := expectedRows, 10.0
-	if unique {
-		last = 1
-	}
-	if columns == 1 {
-		rows = last
-	}
-	stat := []string{strconv.Itoa(int(rows))}
+	stat := []string{strconv.Itoa(expectedRows)}
 	for c := 1; c <= columns; c++ {
-		left := 1.0
-		if columns > 1 {
-			left = float64(columns-c) / float64(columns-1)
+		share := expectedShare[min(c, len(expectedShare))-1]
+		if unique && c == columns {
+			share = 1
 		}
-		stat = append(stat, strconv.Itoa(int(last*math.Pow(rows/last, left))))
+		stat = append(stat, strconv.Itoa(share))
 	}
 	return strings.Join(append(stat, "noskipscan"), " ")
 }
