@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 
 	"konsil/kit/db"
 	"konsil/matrix/id"
@@ -87,7 +88,11 @@ func (tx *Tx) DueDelayedEvents(ctx context.Context, now int64, limit int) ([]Del
 
 // NextDelayedEvent is when the next one is due in ms, 0 for never.
 func (tx *Tx) NextDelayedEvent(ctx context.Context) (int64, error) {
-	return db.Get[int64](ctx, tx, `SELECT COALESCE(MIN(due), 0) FROM delayed_event WHERE domain_id = $0`)
+	due, err := db.Get[int64](ctx, tx, `SELECT due FROM delayed_event WHERE domain_id = $0 AND due > 0 ORDER BY due LIMIT 1`)
+	if errors.Is(err, ErrNotFound) {
+		return 0, nil
+	}
+	return due, err
 }
 
 // RestartDelayedEvent begins a delay anew, and says whether the event still waits.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"math"
 
 	"konsil/kit/db"
 	"konsil/matrix/id"
@@ -28,10 +29,13 @@ func (tx *Tx) AddReport(ctx context.Context, r Report) error {
 
 // Reports lists reports, the newest first, those older than one of them (0: all), at most limit.
 func (tx *Tx) Reports(ctx context.Context, before int64, limit int) ([]Report, error) {
+	if before == 0 {
+		before = math.MaxInt64
+	}
 	var list []Report
 	err := db.Each(ctx, tx, `
 		SELECT report_id, ts, reporter, room_id, event_id, user_id, reason FROM report
-		WHERE domain_id = $0 AND ($1 = 0 OR report_id < $1) ORDER BY report_id DESC LIMIT $2 + 0`, []any{before, limit},
+		WHERE domain_id = $0 AND report_id < $1 ORDER BY report_id DESC LIMIT $2 + 0`, []any{before, limit},
 		func(row *db.Row) error {
 			var r Report
 			var reason []byte

@@ -211,6 +211,7 @@ var walks = map[string]string{
 	"FederationCursor":    "one row",
 	"UnreadCursor":        "one row",
 	"SearchCursor":        "one row",
+	"AppServiceCursor":    "a row for each application service",
 	"RedactionsWait":      "one row: whether there is any",
 	"Relays":              "few rows, when a domain wakes",
 	"FailingDestinations": "a row for each server that cannot be reached, when a domain wakes",
@@ -222,6 +223,7 @@ var walks = map[string]string{
 	"SearchUsers":         "a directory looks at everybody; the rooms it walks through are those of the room directory",
 	"DeleteOpenIDTokens":  "tokens live an hour, and few are made",
 	"CollectSnapshots":    "by hand; nobody waits for it",
+	"CountReports":        "an operator asks, now and then",
 	"SnapshotSize":        "tests",
 }
 
