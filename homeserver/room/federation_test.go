@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -389,5 +390,33 @@ func TestAnInviteSurvivesAnOlderUnban(t *testing.T) {
 	}
 	if got := b.receive(a, move(a.Kick)); got.Outcome != room.AcceptedNow {
 		t.Errorf("taken back: %+v", got)
+	}
+}
+
+// TestWhatWasDoneLastIsServedAfterLeaving: the leave of our last user may reach another server before what we did just before it.
+func TestWhatWasDoneLastIsServedAfterLeaving(t *testing.T) {
+	a, b := newServer(t, "klinik.test"), newServer(t, "praxis.test")
+	anna, bob := a.user("anna"), b.user("bob")
+	r := a.create(anna)
+	b.joinRemotely(r, bob, a)
+	last := b.say(r, bob, "last words")
+	leave, err := b.Leave(ctx, room.MembershipChange{Room: r, Sender: bob, Target: bob})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := a.receive(b, leave); got.Outcome != room.Deferred {
+		t.Fatalf("%+v", got)
+	}
+	info, err := a.Room(ctx, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	missing, err := b.MissingEventsFor(ctx, a.name, r, info.Extremities, []id.EventID{leave}, 10, 0)
+	if err != nil || len(missing) != 1 || missing[0].ID != last {
+		t.Fatalf("missing %v, %v", missing, err)
+	}
+	a.accepts(b, last, leave)
+	if _, err := b.MissingEventsFor(ctx, "fremd.test", r, info.Extremities, []id.EventID{leave}, 10, 0); !errors.Is(err, room.ErrUnknownEvent) {
+		t.Errorf("a stranger: %v", err)
 	}
 }

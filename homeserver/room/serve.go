@@ -11,6 +11,8 @@ import (
 
 // What other servers ask. One gate for all of it: the asking server must have a user in the room and be allowed by its server
 // ACL, and the event asked about must be of that room and have been accepted. All else is answered alike: unknown. A20
+// Where our users have all left, what counts is how the room was then: the others may still lack what our users did last, and
+// nobody else has it.
 
 // gate opens a room to a server.
 func (e *Engine) gate(ctx context.Context, origin id.ServerName, room id.RoomID) (*head, error) {
@@ -18,7 +20,7 @@ func (e *Engine) gate(ctx context.Context, origin id.ServerName, room id.RoomID)
 	if err != nil {
 		return nil, err
 	}
-	if h == nil || h.snap.nid == 0 || !h.here() || h.servers[origin] == 0 || !h.allows(origin) {
+	if h == nil || h.snap.nid == 0 || h.servers[origin] == 0 || !h.allows(origin) {
 		return nil, ErrUnknownEvent
 	}
 	return h, nil
