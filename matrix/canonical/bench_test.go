@@ -80,14 +80,3 @@ func shuffled(size int) string {
 	out.WriteString(`"x":0}`)
 	return out.String()
 }
-
-func TestAppendAllocatesNothing(t *testing.T) {
-	dst := make([]byte, 0, 4096)
-	if n := testing.AllocsPerRun(100, func() {
-		if _, err := canonical.Append(dst, pdu, canonical.Strict); err != nil {
-			t.Error(err)
-		}
-	}); n > 0 {
-		t.Errorf("%v allocations", n)
-	}
-}

@@ -213,9 +213,6 @@ func Int(value []byte) (int64, bool) {
 // IsObject reports whether the value is an object.
 func IsObject(value []byte) bool { return len(value) > 0 && value[0] == '{' }
 
-// IsArray reports whether the value is an array.
-func IsArray(value []byte) bool { return len(value) > 0 && value[0] == '[' }
-
 // IsString reports whether the value is a string.
 func IsString(value []byte) bool { return len(value) > 0 && value[0] == '"' }
 
