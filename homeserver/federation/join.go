@@ -51,13 +51,18 @@ func (f *Federation) join(ctx context.Context, req JoinRequest) error {
 	if err != nil {
 		return err
 	}
-	var tried attempts
 	servers, err := f.residents(ctx, req, inviter)
 	if err != nil {
 		return err
 	}
+	return throughOne(ctx, servers, func(server id.ServerName) error { return f.joinThrough(ctx, server, req) })
+}
+
+// throughOne asks one server after another until one does it, or refuses for all of them.
+func throughOne(ctx context.Context, servers []id.ServerName, ask func(id.ServerName) error) error {
+	var tried attempts
 	for _, server := range servers {
-		err := f.joinThrough(ctx, server, req)
+		err := ask(server)
 		if err == nil {
 			return nil
 		}
@@ -220,25 +225,11 @@ func pick(byID map[id.EventID]*event.PDU, ids []id.EventID) []*event.PDU {
 
 // Knock lets a local user knock on a room through another server. SS v1.16 #knocking-rooms
 func (f *Federation) Knock(ctx context.Context, req JoinRequest) error {
-	var tried attempts
 	servers, err := f.residents(ctx, req, nil)
 	if err != nil {
 		return err
 	}
-	for _, server := range servers {
-		err := f.knockThrough(ctx, server, req)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return err
-		}
-		tried.add(err)
-		if final(err) {
-			break
-		}
-	}
-	return tried.told()
+	return throughOne(ctx, servers, func(server id.ServerName) error { return f.knockThrough(ctx, server, req) })
 }
 
 func (f *Federation) knockThrough(ctx context.Context, server id.ServerName, req JoinRequest) error {

@@ -10,7 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"konsil/matrix/canonical"
+	"konsil/homeserver/room/auth"
 	"konsil/matrix/event"
 	"konsil/matrix/id"
 	"konsil/matrix/sign"
@@ -21,33 +21,6 @@ var ErrSignature = errors.New("event is not properly signed")
 
 // maxSignatures is how many keys of one server are tried on one event.
 const maxSignatures = 4
-
-// signers lists the servers whose signature an event needs. SS v1.16 #validating-hashes-and-signatures-on-received-events
-func signers(ev *event.PDU) []id.ServerName {
-	var needed []id.ServerName
-	// A third-party invite is sent by whoever completes it; the authorisation rules check its own signature instead.
-	if !isThirdPartyInvite(ev) {
-		needed = append(needed, ev.Sender.Server())
-	}
-	if !ev.Version.HashedEventIDs() && ev.ID.Server() != ev.Sender.Server() {
-		needed = append(needed, ev.ID.Server())
-	}
-	// RV 8 rule 4.2: the server that lets somebody join vouches for it.
-	if ev.Version.Restricted && ev.Membership() == event.Join {
-		if via := ev.AuthorisedVia(); via != "" && via.Server() != ev.Sender.Server() {
-			needed = append(needed, via.Server())
-		}
-	}
-	return needed
-}
-
-func isThirdPartyInvite(ev *event.PDU) bool {
-	if ev.Membership() != event.Invite {
-		return false
-	}
-	_, found := canonical.Get(ev.Content, "third_party_invite", "signed")
-	return found
-}
 
 // forEvent finds the key for one signature of an event. RV 5 #signing-key-validity-period
 func (k *Keyring) forEvent(ctx context.Context, ev *event.PDU, server id.ServerName, key id.KeyID) (ed25519.PublicKey, error) {
@@ -66,7 +39,7 @@ func (k *Keyring) VerifyPDU(ctx context.Context, ev *event.PDU) error {
 func (k *Keyring) VerifyOffered(ctx context.Context, ev *event.PDU) error {
 	var batch sign.Batch
 	var checks []check
-	if err := k.addOf(ctx, &batch, &checks, 0, ev, slices.DeleteFunc(signers(ev), func(s id.ServerName) bool { return s == k.server })); err != nil {
+	if err := k.addOf(ctx, &batch, &checks, 0, ev, slices.DeleteFunc(auth.RequiredSigners(ev), func(s id.ServerName) bool { return s == k.server })); err != nil {
 		return fmt.Errorf("%w: %w", ErrSignature, err)
 	}
 	for _, good := range batch.Verify() {
@@ -116,7 +89,7 @@ func (k *Keyring) VerifyPDUs(ctx context.Context, evs []*event.PDU) []error {
 
 // add puts all known signatures of the servers that must have signed into the batch; each server needs at least one.
 func (k *Keyring) add(ctx context.Context, batch *sign.Batch, checks *[]check, i int, ev *event.PDU) error {
-	return k.addOf(ctx, batch, checks, i, ev, signers(ev))
+	return k.addOf(ctx, batch, checks, i, ev, auth.RequiredSigners(ev))
 }
 
 func (k *Keyring) addOf(ctx context.Context, batch *sign.Batch, checks *[]check, i int, ev *event.PDU, needed []id.ServerName) error {
@@ -158,7 +131,7 @@ func (k *Keyring) prefetch(ctx context.Context, evs []*event.PDU) {
 	var g errgroup.Group
 	g.SetLimit(fetchSlots)
 	for _, ev := range evs {
-		for _, server := range signers(ev) {
+		for _, server := range auth.RequiredSigners(ev) {
 			keys := ev.SignatureKeys(server)
 			for _, key := range keys[:min(len(keys), maxSignatures)] {
 				if seen[need{server, key}] || server == k.server {
