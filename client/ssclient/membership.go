@@ -262,9 +262,3 @@ func (c *Client) inviteV1(ctx context.Context, server id.ServerName, room id.Roo
 	}
 	return second.Event, nil
 }
-
-// ExchangeThirdPartyInvite sends an unsigned invite by a third-party invitation to the server that may complete it.
-func (c *Client) ExchangeThirdPartyInvite(ctx context.Context, server id.ServerName, room id.RoomID, invite json.RawMessage) error {
-	var ignored json.RawMessage
-	return c.call(ctx, server, call{kind: handshake, method: http.MethodPut, body: []byte(invite), path: path(federationV1, "exchange_third_party_invite", string(room))}, &ignored)
-}

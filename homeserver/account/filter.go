@@ -78,18 +78,6 @@ func ParseFilter(raw []byte) (Filter, error) {
 	return f, nil
 }
 
-// ParseRoomEventFilter reads the filter of requests for events of rooms, like /messages.
-func ParseRoomEventFilter(raw []byte) (RoomEventFilter, error) {
-	var f RoomEventFilter
-	if len(raw) > limit.FilterBytes {
-		return f, mxerr.TooLarge("Filter is too large")
-	}
-	if err := json.Unmarshal(raw, &f); err != nil {
-		return f, mxerr.BadJSON("Invalid filter")
-	}
-	return f, nil
-}
-
 // DefineFilter stores a filter and gives its ID: a hash, so that clients that define the same filter at each start make
 // one row. It never begins with a brace, which tells an ID from a definition. CS v1.16 #post_matrixclientv3useruseridfilter
 func (k *Keeper) DefineFilter(ctx context.Context, user id.UserID, raw json.RawMessage) (string, error) {

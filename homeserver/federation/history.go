@@ -222,28 +222,6 @@ func (f *Federation) ResolveAlias(ctx context.Context, alias id.RoomAlias) (id.R
 	return roomID, servers, nil
 }
 
-// RemoteProfile asks a user's server for their profile, or for one field. Values are as the other server gave them; those
-// of the known fields are strings.
-func (f *Federation) RemoteProfile(ctx context.Context, user id.UserID, field string) (map[string]json.RawMessage, error) {
-	profile, err := f.cfg.Client.Profile(ctx, user, field)
-	if err != nil {
-		if e, ok := ssclient.Answered(err); ok && e.Status == http.StatusNotFound {
-			return nil, mxerr.NotFound("Profile not found")
-		}
-		return nil, ssclient.Relay(err, mxerr.CodeForbidden)
-	}
-	for _, known := range []string{"displayname", "avatar_url"} {
-		value, ok := profile[known]
-		var text string
-		if ok && (json.Unmarshal(value, &text) != nil || len(text) > maxProfileField) {
-			delete(profile, known) // A32
-		}
-	}
-	return profile, nil
-}
-
-const maxProfileField = 2048
-
 // PublicRooms asks for another server's room directory; request is the body of the endpoint.
 func (f *Federation) PublicRooms(ctx context.Context, server id.ServerName, request json.RawMessage) (json.RawMessage, error) {
 	rooms, err := f.cfg.Client.PublicRooms(ctx, server, request)

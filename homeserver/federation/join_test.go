@@ -444,7 +444,7 @@ func TestEventsOfThePastByTime(t *testing.T) {
 	}
 }
 
-func TestAliasesAndProfiles(t *testing.T) {
+func TestAliasesAndDirectories(t *testing.T) {
 	w := newWorld(t)
 	one, two := w.server("one"), w.server("two")
 	alice := one.user("alice")
@@ -459,9 +459,6 @@ func TestAliasesAndProfiles(t *testing.T) {
 	}
 	if _, _, err := two.fed.ResolveAlias(ctx, "#none:"+id.RoomAlias(one.name)); code(err) != "404 M_NOT_FOUND" {
 		t.Errorf("unknown alias: %s", code(err))
-	}
-	if _, err := two.fed.RemoteProfile(ctx, one.user("nobody"), ""); code(err) != "404 M_NOT_FOUND" {
-		t.Errorf("unknown user: %s", code(err))
 	}
 	rooms, err := two.fed.PublicRooms(ctx, one.name, json.RawMessage(`{}`))
 	if err != nil || len(rooms) == 0 {

@@ -82,26 +82,6 @@ func (c *Cache[K, V]) Delete(k K) {
 	c.drop(c.items[k])
 }
 
-// DeleteIf forgets what del says. It looks at everything.
-func (c *Cache[K, V]) DeleteIf(del func(K, V) bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for k, it := range c.items {
-		if del(k, it.value) {
-			c.drop(it)
-		}
-	}
-}
-
-// Clear forgets everything.
-func (c *Cache[K, V]) Clear() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	clear(c.items)
-	c.ends.next, c.ends.prev = &c.ends, &c.ends
-	c.stats.Bytes = 0
-}
-
 // Stats says how the cache does.
 func (c *Cache[K, V]) Stats() Stats {
 	c.mu.Lock()

@@ -43,21 +43,6 @@ func TestALargeValueIsNotKept(t *testing.T) {
 	}
 }
 
-func TestDeleteIfAndClear(t *testing.T) {
-	c := cache.New(1<<20, length)
-	for i := range 10 {
-		c.Put(fmt.Sprint(i), "x")
-	}
-	c.DeleteIf(func(k, _ string) bool { return k < "5" })
-	if _, ok := c.Get("4"); ok || c.Stats().Entries != 5 {
-		t.Errorf("%+v", c.Stats())
-	}
-	c.Clear()
-	if s := c.Stats(); s.Entries != 0 || s.Bytes != 0 {
-		t.Errorf("%+v", s)
-	}
-}
-
 // TestBudgetHolds compares with a map: a hit is the value put last, and the bytes never exceed the budget.
 func TestBudgetHolds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

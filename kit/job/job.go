@@ -1,11 +1,10 @@
-// Package job owns what runs in the background: groups of goroutines that end with their parent, followers that work off
-// a log from a durable cursor, and periodic work. It knows no queue and no table. A Group is safe for concurrent use.
+// Package job owns what runs in the background: groups of goroutines that end with their parent, and are started again
+// when they fail. It knows no queue and no table. A Group is safe for concurrent use.
 package job
 
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -123,17 +122,3 @@ func Jitter(rand io.Reader, d time.Duration) time.Duration {
 	span := uint64(d / 5)
 	return d - d/10 + time.Duration(binary.BigEndian.Uint64(b[:])%(span+1))
 }
-
-// Every runs fn each interval, a tenth more or less, until ctx ends. The first run comes after the first interval. An error
-// of fn ends it: a Group starts it again.
-func Every(ctx context.Context, c clock.Clock, rand io.Reader, interval time.Duration, fn func(ctx context.Context) error) error {
-	for sleep(ctx, c, Jitter(rand, interval)) {
-		if err := fn(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// errStuck is a follower whose Take gives entries and does not move on.
-var errStuck = errors.New("follower takes entries without moving its cursor")

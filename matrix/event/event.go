@@ -123,19 +123,6 @@ func MaxDepth(v *roomver.Version) int64 {
 	return 1<<63 - 1
 }
 
-// NextDepth is the depth of an event that follows events of these depths, within the limit of its version. A9
-func NextDepth(v *roomver.Version, depths ...int64) int64 {
-	limit := MaxDepth(v)
-	var next int64
-	for _, d := range depths {
-		if d >= limit {
-			return limit
-		}
-		next = max(next, d+1)
-	}
-	return max(next, 1)
-}
-
 // mode is how strictly the version takes JSON. RV 6 #canonical-json
 func mode(v *roomver.Version) canonical.Mode {
 	if v.StrictJSON {

@@ -1,7 +1,6 @@
 package dag_test
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -214,17 +213,6 @@ func TestA09Depth(t *testing.T) {
 			t.Errorf("v%s after %v: %d, want %d", c.v, c.prev, got, c.want)
 		}
 	}
-	for _, c := range []struct {
-		claimed int64
-		prev    []dag.Extremity
-		want    int64
-	}{
-		{5, nil, 5}, {-5, nil, 0}, {math.MaxInt64, at(3, 4), 5}, {2, at(3, 4), 2}, {-9, at(3), 0}, {math.MaxInt64, at(math.MaxInt64), math.MaxInt64},
-	} {
-		if got := dag.PlausibleDepth(c.claimed, c.prev); got != c.want {
-			t.Errorf("%d after %v: %d, want %d", c.claimed, c.prev, got, c.want)
-		}
-	}
 }
 
 // store answers a walk from drawn events, and counts.
@@ -262,26 +250,6 @@ func nodeNames(nodes []dag.Node) string {
 }
 
 const room = "A 1 0:\nB 2 0: A\nC 2 0: A\nD 3 0: B C\nE 4 0: D\nF 5 0: E"
-
-func TestMissing(t *testing.T) {
-	known := func(ref id.EventID) bool { return ref == "K" }
-	got := dag.Missing(draw(t, "A 1 1: K X\nB 2 1: A Y X\nC 3 1: B"), dag.Prev, known)
-	if diff := cmp.Diff([]id.EventID{"X", "Y"}, got); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestAuthChain(t *testing.T) {
-	s := newStore(t, room)
-	chain, err := dag.AuthChain([]id.EventID{"D", "E"}, s.load)
-	if err != nil || nodeNames(chain) != "D E B C A" {
-		t.Errorf("%v %v", nodeNames(chain), err)
-	}
-	broken := errors.New("disk")
-	if _, err := dag.AuthChain([]id.EventID{"D"}, func([]id.EventID) ([]dag.Node, error) { return nil, broken }); !errors.Is(err, broken) {
-		t.Error("the error is lost:", err)
-	}
-}
 
 func TestBetween(t *testing.T) {
 	for _, c := range []struct {

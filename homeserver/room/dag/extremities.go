@@ -60,20 +60,3 @@ func NextDepth(v *roomver.Version, prev []Extremity) int64 {
 	}
 	return deepest + 1
 }
-
-// PlausibleDepth is where to file an event whose depth is only its server's word: no higher than one above the deepest
-// event it follows, if that is known. Room order built on it can not be driven to the end of the number range by one
-// event.
-func PlausibleDepth(claimed int64, prev []Extremity) int64 {
-	if len(prev) == 0 {
-		return max(claimed, 0)
-	}
-	deepest := int64(0)
-	for _, e := range prev {
-		deepest = max(deepest, e.Depth)
-	}
-	if deepest < claimed {
-		return deepest + 1
-	}
-	return max(claimed, 0)
-}

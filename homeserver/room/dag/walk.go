@@ -1,27 +1,8 @@
 package dag
 
 import (
-	"konsil/matrix/event"
 	"konsil/matrix/id"
 )
-
-// Missing lists the events that a batch refers to and that are neither in it nor known: where its graph has gaps. The
-// result is sorted. SS v1.16 #backfilling-and-retrieving-missing-events
-func Missing(batch []*event.PDU, along Edges, known func(id.EventID) bool) []id.EventID {
-	inside := make(map[id.EventID]bool, len(batch))
-	for _, ev := range batch {
-		inside[ev.ID] = true
-	}
-	var missing []id.EventID
-	for _, ev := range batch {
-		for _, ref := range along.of(ev) {
-			if !inside[ref] && !known(ref) {
-				missing = append(missing, ref)
-			}
-		}
-	}
-	return Unique(missing)
-}
 
 // Node is an event as a walk sees it.
 type Node struct {
@@ -80,11 +61,6 @@ func fresh(seen map[id.EventID]bool, level, refs []id.EventID) []id.EventID {
 		}
 	}
 	return level
-}
-
-// AuthChain is the auth chain of events whose auth events are given: these, theirs, and so on. RV 12 #definitions
-func AuthChain(authEvents []id.EventID, load Load) ([]Node, error) {
-	return Walk{Load: load}.Back(authEvents)
 }
 
 // Between answers what is asked for by /get_missing_events: the events from latest back to those that the other server
