@@ -265,12 +265,12 @@ func (h *Host) wakeDue(ctx context.Context) {
 	const atOnce = 50 // the rest follows with the next look: a restart must not wake ten thousand domains in one second
 	due, err := h.registry.DueBefore(ctx, clock.Millis(h.cfg.Clock), atOnce)
 	if err != nil {
-		h.cfg.Log.Error("list due domains", "error", err)
+		h.cfg.Log.Error("list due domains", obs.KeyError, err)
 		return
 	}
 	for _, row := range due {
 		if err := h.Use(ctx, row.Name, func(*Domain) error { return nil }); err != nil && ctx.Err() == nil {
-			h.cfg.Log.Error("wake due domain", "domain", row.Name, "error", err)
+			h.cfg.Log.Error("wake due domain", obs.KeyDomain, row.Name, obs.KeyError, err)
 		}
 	}
 }
@@ -296,7 +296,7 @@ func (h *Host) rest(ctx context.Context) {
 func (h *Host) putToSleep(ctx context.Context, name id.ServerName, b *berth) {
 	due := b.domain.NextDue()
 	if err := h.registry.SetDue(ctx, b.domain.number, due); err != nil {
-		h.cfg.Log.Error("note when a domain is due", "domain", name, "error", err)
+		h.cfg.Log.Error("note when a domain is due", obs.KeyDomain, name, obs.KeyError, err)
 		h.leave(b)
 		return
 	}
@@ -411,7 +411,7 @@ func (h *Host) nameOf(r *http.Request) id.ServerName {
 	}
 	name, err := h.lookUp(r.Context(), strings.ToLower(r.Host))
 	if err != nil {
-		h.cfg.Log.Error("look up a host name", "error", err)
+		h.cfg.Log.Error("look up a host name", obs.KeyError, err)
 		return h.cfg.DefaultDomain
 	}
 	h.hosts.Put(r.Host, hosted{name, now.Add(hostedFor), added})
@@ -486,7 +486,7 @@ func (h *Host) serve(w http.ResponseWriter, r *http.Request, name id.ServerName)
 		case r.Context().Err() != nil:
 			return
 		default:
-			h.cfg.Log.Error("open domain", "domain", name, "error", err)
+			h.cfg.Log.Error("open domain", obs.KeyDomain, name, obs.KeyError, err)
 			refuse(w, mxerr.Internal())
 			return
 		}

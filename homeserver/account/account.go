@@ -19,6 +19,7 @@ import (
 	"konsil/homeserver/store"
 	"konsil/kit/clock"
 	"konsil/kit/limit"
+	"konsil/kit/obs"
 	"konsil/matrix/id"
 )
 
@@ -126,7 +127,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		select {
 		case <-timer.C():
 			if err := k.Flush(ctx); err != nil {
-				k.Log.Warn("write last seen", "error", err) // nothing is lost: the next round writes it
+				k.Log.Warn("write last seen", obs.KeyError, err) // nothing is lost: the next round writes it
 			}
 			timer.Reset(seenDelay)
 		case <-ctx.Done():

@@ -8,6 +8,7 @@ import (
 
 	"konsil/homeserver/notify"
 	"konsil/homeserver/store"
+	"konsil/kit/obs"
 	"konsil/matrix/id"
 	"konsil/matrix/mxerr"
 )
@@ -23,7 +24,7 @@ func (k *Keeper) tellDevices(ctx context.Context, user id.UserID, devices []id.D
 		return
 	}
 	if err := k.DevicesChanged(ctx, user, devices, pos); err != nil {
-		k.Log.Warn("tell of changed devices", "error", err)
+		k.Log.Warn("tell of changed devices", obs.KeyError, err)
 	}
 }
 

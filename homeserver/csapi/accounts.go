@@ -7,6 +7,7 @@ import (
 
 	"konsil/homeserver/account"
 	"konsil/homeserver/store"
+	"konsil/kit/obs"
 	"konsil/matrix/endpoint"
 	"konsil/matrix/id"
 	"konsil/matrix/mxerr"
@@ -91,7 +92,7 @@ func (a *API) leaveAll(ctx context.Context, user id.UserID) error {
 			continue
 		}
 		if _, err := a.leaveRoom(ctx, account.Caller{User: user}, leaveRequest{Room: r.Room}); err != nil {
-			a.Log.Warn("leave a room for a deactivated user", "error", err)
+			a.Log.Warn("leave a room for a deactivated user", obs.KeyError, err)
 		}
 	}
 	return nil

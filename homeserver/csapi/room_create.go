@@ -6,6 +6,7 @@ import (
 
 	"konsil/homeserver/account"
 	"konsil/homeserver/room"
+	"konsil/kit/obs"
 	"konsil/matrix/endpoint"
 	"konsil/matrix/id"
 	"konsil/matrix/mxerr"
@@ -39,7 +40,7 @@ func (a *API) createRoom(ctx context.Context, caller account.Caller, req room.Cr
 	}
 	for _, invite := range made.Remote {
 		if err := a.invite(ctx, invite); err != nil {
-			a.Log.Info("invite of a new room failed", "error", refusalCode(err))
+			a.Log.Info("invite of a new room failed", obs.KeyError, refusalCode(err))
 		}
 	}
 	return createRoomResponse{Room: made.Room, Alias: made.Alias}, nil

@@ -20,6 +20,7 @@ import (
 	"konsil/homeserver/room"
 	"konsil/homeserver/store"
 	"konsil/kit/clock"
+	"konsil/kit/obs"
 	"konsil/matrix/event"
 	"konsil/matrix/id"
 	"konsil/matrix/mxerr"
@@ -286,7 +287,7 @@ func (k *Keeper) sendDue(ctx context.Context) (next int64, err error) {
 		for _, d := range due {
 			if err := k.send(ctx, d); err != nil {
 				if e, refused := mxerr.As(err); refused {
-					k.cfg.Log.Info("a delayed event was refused", "error", e.Code)
+					k.cfg.Log.Info("a delayed event was refused", obs.KeyError, e.Code)
 					continue
 				}
 				return 0, fmt.Errorf("send a delayed event: %w", err)

@@ -23,6 +23,7 @@ import (
 	"konsil/homeserver/notify"
 	"konsil/homeserver/store"
 	"konsil/kit/clock"
+	"konsil/kit/obs"
 	"konsil/matrix/id"
 )
 
@@ -75,7 +76,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 			before := k.Clock.Now().Add(-seenLifetime).UnixMilli()
 			err := k.Store.Write(ctx, func(tx *store.Tx) error { return tx.ForgetSeenToDevice(ctx, before) })
 			if err != nil && ctx.Err() == nil {
-				k.Log.Warn("forget transaction ids of to-device messages", "error", err) // the next round does it
+				k.Log.Warn("forget transaction ids of to-device messages", obs.KeyError, err) // the next round does it
 			}
 			timer.Reset(time.Hour)
 		case <-ctx.Done():

@@ -16,6 +16,7 @@ import (
 	"konsil/homeserver/room"
 	"konsil/homeserver/store"
 	"konsil/kit/clock"
+	"konsil/kit/obs"
 	"konsil/matrix/id"
 )
 
@@ -64,7 +65,7 @@ func New(cfg Config) *Keeper {
 func (k *Keeper) Run(ctx context.Context) error {
 	if k.Presence {
 		if err := k.loadPresence(ctx); err != nil && ctx.Err() == nil {
-			k.Log.Warn("load presence", "error", err) // those who are there show themselves soon
+			k.Log.Warn("load presence", obs.KeyError, err) // those who are there show themselves soon
 		}
 	}
 	timer := k.Clock.NewTimer(time.Hour)
@@ -74,7 +75,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 		select {
 		case <-timer.C():
 			if err := k.tick(ctx); err != nil && ctx.Err() == nil {
-				k.Log.Warn("end typing and presence", "error", err) // the next round does it
+				k.Log.Warn("end typing and presence", obs.KeyError, err) // the next round does it
 			}
 		case <-k.sooner:
 		case <-ctx.Done():

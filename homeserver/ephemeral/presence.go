@@ -10,6 +10,7 @@ import (
 
 	"konsil/homeserver/notify"
 	"konsil/homeserver/store"
+	"konsil/kit/obs"
 	"konsil/matrix/canonical"
 	"konsil/matrix/id"
 	"konsil/matrix/mxerr"
@@ -168,7 +169,7 @@ func (k *Keeper) Active(ctx context.Context, user id.UserID) {
 		return tell
 	})
 	if err != nil && ctx.Err() == nil {
-		k.Log.Warn("note that a user is active", "error", err) // the next thing they do says it again
+		k.Log.Warn("note that a user is active", obs.KeyError, err) // the next thing they do says it again
 	}
 }
 

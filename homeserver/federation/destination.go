@@ -11,6 +11,7 @@ import (
 	"konsil/client/ssclient"
 	"konsil/homeserver/room"
 	"konsil/homeserver/store"
+	"konsil/kit/obs"
 	"konsil/matrix/canonical"
 	"konsil/matrix/id"
 )
@@ -93,7 +94,7 @@ func (s *Sender) work(ctx context.Context, d *destination) {
 	for ctx.Err() == nil {
 		batch, err := s.next(ctx, d)
 		if err != nil {
-			s.log.Error("read a federation queue", "error", err)
+			s.log.Error("read a federation queue", obs.KeyError, err)
 			s.failed(ctx, d, batch, 0)
 			return
 		}
@@ -109,7 +110,7 @@ func (s *Sender) work(ctx context.Context, d *destination) {
 			return
 		}
 		if err := s.sent(ctx, d, batch); err != nil {
-			s.log.Error("clear a federation queue", "error", err)
+			s.log.Error("clear a federation queue", obs.KeyError, err)
 			s.failed(ctx, d, batch, 0)
 			return
 		}
@@ -294,7 +295,7 @@ func (s *Sender) send(ctx context.Context, d *destination, b *batch) error {
 	_, err := s.client.SendTransaction(ctx, d.server, txnID, body)
 	if answered, ok := ssclient.Answered(err); ok && hopeless(answered) {
 		// The server is there and will never take this; keeping it would block all that follows.
-		s.log.Warn("another server refused a transaction", "status", answered.Status, "code", answered.Code)
+		s.log.Warn("another server refused a transaction", obs.KeyStatus, answered.Status, obs.KeyCode, answered.Code)
 		return nil
 	}
 	return err
@@ -445,7 +446,7 @@ func (s *Sender) spill(ctx context.Context, d *destination, failing *store.Desti
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil && ctx.Err() == nil {
-		s.log.Error("store a federation queue", "error", err)
+		s.log.Error("store a federation queue", obs.KeyError, err)
 	}
 	d.spilled(items, err)
 }

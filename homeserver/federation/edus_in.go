@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"konsil/homeserver/e2ee"
+	"konsil/kit/obs"
 	"konsil/matrix/canonical"
 	"konsil/matrix/id"
 )
@@ -26,7 +27,7 @@ func splitEDUs(edus []edu) (first, rest []edu) {
 func (f *Federation) receiveEDUs(ctx context.Context, origin id.ServerName, edus []edu) {
 	for _, e := range edus {
 		if err := f.receiveEDU(ctx, origin, e); err != nil && ctx.Err() == nil {
-			f.cfg.Log.Error("receive an EDU", "type", e.kind, "error", err)
+			f.cfg.Log.Error("receive an EDU", obs.KeyType, e.kind, obs.KeyError, err)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"konsil/client/ssclient"
 	"konsil/homeserver/room"
+	"konsil/kit/obs"
 	"konsil/matrix/event"
 	"konsil/matrix/id"
 	"konsil/matrix/mxerr"
@@ -46,7 +47,7 @@ func (f *Federation) Backfill(ctx context.Context, roomID id.RoomID, from []id.E
 			return n, nil
 		}
 		if err != nil {
-			f.cfg.Log.Info("backfill", "error", err)
+			f.cfg.Log.Info("backfill", obs.KeyError, err)
 		}
 		if ctx.Err() != nil {
 			break
@@ -180,7 +181,7 @@ func (f *Federation) TimestampToEvent(ctx context.Context, roomID id.RoomID, ts 
 		if err == nil {
 			return ev, nil
 		}
-		f.cfg.Log.Info("fetch an event of the past", "error", err)
+		f.cfg.Log.Info("fetch an event of the past", obs.KeyError, err)
 	}
 	return nil, room.ErrUnknownEvent
 }

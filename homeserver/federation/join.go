@@ -9,6 +9,7 @@ import (
 
 	"konsil/client/ssclient"
 	"konsil/homeserver/room"
+	"konsil/kit/obs"
 	"konsil/matrix/canonical"
 	"konsil/matrix/event"
 	"konsil/matrix/id"
@@ -279,7 +280,7 @@ func (f *Federation) Leave(ctx context.Context, c room.MembershipChange, via []i
 		if ctx.Err() != nil {
 			return err
 		}
-		f.cfg.Log.Info("leave through another server", "error", err)
+		f.cfg.Log.Info("leave through another server", obs.KeyError, err)
 	}
 	if err := f.cfg.Rooms.RejectLocally(ctx, c.Room, c.Sender); err != nil {
 		return fmt.Errorf("reject an invite: %w", err)

@@ -18,6 +18,7 @@ import (
 	"konsil/homeserver/room"
 	"konsil/homeserver/store"
 	"konsil/kit/clock"
+	"konsil/kit/obs"
 	"konsil/matrix/id"
 )
 
@@ -186,7 +187,7 @@ func (s *Sender) loop(ctx context.Context) error {
 						return nil
 					}
 					// The store has a problem of its own; ask again a little later, from the same place.
-					s.log.Error("follow the domain's order for federation", "error", err)
+					s.log.Error("follow the domain's order for federation", obs.KeyError, err)
 					timer.Reset(cursorEvery)
 					break
 				}
@@ -271,7 +272,7 @@ func (s *Sender) saveCursor(ctx context.Context) {
 	if err != nil {
 		s.relayed = append(s.relayed, relayed...)
 		if ctx.Err() == nil {
-			s.log.Error("store the federation cursor", "error", err)
+			s.log.Error("store the federation cursor", obs.KeyError, err)
 		}
 		return
 	}
@@ -331,7 +332,7 @@ func (s *Sender) Unrelay(ctx context.Context, event id.EventID) {
 	s.mu.Unlock()
 	err := s.store.Write(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.DropRelay(ctx, event) })
 	if err != nil {
-		s.log.Warn("forget an event to relay", "error", err) // a row too many
+		s.log.Warn("forget an event to relay", obs.KeyError, err) // a row too many
 	}
 }
 

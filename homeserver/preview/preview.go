@@ -35,6 +35,7 @@ import (
 	"konsil/kit/cache"
 	"konsil/kit/clock"
 	"konsil/kit/dial"
+	"konsil/kit/obs"
 	"konsil/matrix/id"
 	"konsil/matrix/mxerr"
 )
@@ -188,7 +189,7 @@ func (p *Previewer) make(ctx context.Context, address string) (Preview, error) {
 	preview, err := p.look(ctx, address)
 	if err != nil {
 		// Which page it was is nobody's business but the user's.
-		p.cfg.Log.Info("a page could not be previewed", "error", reason(err))
+		p.cfg.Log.Info("a page could not be previewed", obs.KeyError, reason(err))
 		return nil, errUnavailable()
 	}
 	p.known.Put(address, result{preview, p.cfg.Clock.Now().Add(lifetime)})
@@ -253,7 +254,7 @@ func (p *Previewer) ofPage(ctx context.Context, found page, at *url.URL) Preview
 	}
 	got, err := p.get(ctx, target.String(), "image/*", maxImage)
 	if err != nil {
-		p.cfg.Log.Info("the picture of a page could not be fetched", "error", reason(err))
+		p.cfg.Log.Info("the picture of a page could not be fetched", obs.KeyError, reason(err))
 		return out
 	}
 	p.addImage(ctx, out, got)
@@ -269,7 +270,7 @@ func (p *Previewer) addImage(ctx context.Context, out Preview, got answer) {
 	contentType := "image/" + format
 	mediaID, err := p.cfg.Media.Upload(ctx, media.Upload{ContentType: contentType, Body: bytes.NewReader(got.body)})
 	if err != nil {
-		p.cfg.Log.Warn("keep the picture of a page", "error", err)
+		p.cfg.Log.Warn("keep the picture of a page", obs.KeyError, err)
 		return
 	}
 	out["og:image"] = "mxc://" + string(p.cfg.Server) + "/" + mediaID

@@ -22,6 +22,7 @@ import (
 	"konsil/homeserver/room"
 	"konsil/homeserver/store"
 	"konsil/kit/clock"
+	"konsil/kit/obs"
 	"konsil/matrix/id"
 	"konsil/matrix/pushrule"
 )
@@ -108,7 +109,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		if err := k.Advance(ctx, k.cfg.Store.Position()); err != nil && ctx.Err() == nil {
-			k.cfg.Log.Error("count unread events", "error", err)
+			k.cfg.Log.Error("count unread events", obs.KeyError, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -120,7 +121,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 			timer.Reset(flushAfter)
 		}
 		if err := k.Flush(ctx); err != nil && ctx.Err() == nil {
-			k.cfg.Log.Error("write unread counts", "error", err)
+			k.cfg.Log.Error("write unread counts", obs.KeyError, err)
 		}
 	}
 }

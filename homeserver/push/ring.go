@@ -11,6 +11,7 @@ import (
 	"konsil/homeserver/room"
 	"konsil/homeserver/store"
 	"konsil/kit/clock"
+	"konsil/kit/obs"
 	"konsil/matrix/canonical"
 	"konsil/matrix/event"
 	"konsil/matrix/id"
@@ -29,7 +30,7 @@ func (k *Keeper) ringAll(ctx context.Context) {
 	for {
 		next, err := k.ringWaiting(ctx)
 		if err != nil && ctx.Err() == nil {
-			k.cfg.Log.Error("read push outbox", "error", err)
+			k.cfg.Log.Error("read push outbox", obs.KeyError, err)
 			next = k.cfg.Clock.Now().Add(lastRetry)
 		}
 		k.due.Store(0)
@@ -129,7 +130,7 @@ func (k *Keeper) ringOne(ctx context.Context, p store.Pusher) time.Time {
 			}
 			if err != nil {
 				// No key, no address, no URL: who pushes whom is nobody's business.
-				k.cfg.Log.Warn("push gateway failed", "error", errors.Unwrap(err))
+				k.cfg.Log.Warn("push gateway failed", obs.KeyError, errors.Unwrap(err))
 				return k.retry(ctx, p)
 			}
 			err = k.cfg.Store.Write(ctx, func(tx *store.Tx) error {
@@ -159,7 +160,7 @@ func (k *Keeper) trouble(ctx context.Context, what string, err error) time.Time 
 	if err == nil || ctx.Err() != nil {
 		return time.Time{}
 	}
-	k.cfg.Log.Error(what, "error", err)
+	k.cfg.Log.Error(what, obs.KeyError, err)
 	return k.cfg.Clock.Now().Add(time.Minute)
 }
 

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"konsil/kit/clock"
+	"konsil/kit/obs"
 )
 
 // Group runs functions until its context ends.
@@ -71,7 +72,7 @@ func (g *Group) keep(name string, fn func(ctx context.Context) error) {
 		err := attempt(g.ctx, fn)
 		if err == nil || g.ctx.Err() != nil {
 			if failures > 0 && err == nil {
-				g.cfg.Log.Info("job recovered", "job", name, "failures", failures)
+				g.cfg.Log.Info("job recovered", obs.KeyJob, name, obs.KeyFailures, failures)
 			}
 			return
 		}
@@ -79,7 +80,7 @@ func (g *Group) keep(name string, fn func(ctx context.Context) error) {
 			pause, failures = firstPause, 0
 		}
 		if failures++; failures == 1 {
-			g.cfg.Log.Error("job failed, is tried again", "job", name, "error", err)
+			g.cfg.Log.Error("job failed, is tried again", obs.KeyJob, name, obs.KeyError, err)
 		}
 		if !sleep(g.ctx, g.cfg.Clock, Jitter(g.cfg.Rand, pause)) {
 			return

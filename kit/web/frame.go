@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
+
+	"konsil/kit/obs"
 )
 
 // Frame stands around a whole API: it writes one log line for each request, turns panics into answers and counts what is
@@ -93,11 +95,11 @@ func (f *Frame) log(r *http.Request, rec *record, took time.Duration) {
 	if !log.Enabled(r.Context(), level) {
 		return
 	}
-	attrs := [6]slog.Attr{slog.String("method", method(r.Method)), slog.String("route", route), slog.Int("status", rec.status),
-		slog.Float64("ms", float64(took.Microseconds())/1000), slog.Int64("bytes", rec.bytes)}
+	attrs := [6]slog.Attr{slog.String(obs.KeyMethod, method(r.Method)), slog.String(obs.KeyRoute, route), slog.Int(obs.KeyStatus, rec.status),
+		slog.Float64(obs.KeyMillis, float64(took.Microseconds())/1000), slog.Int64(obs.KeyBytes, rec.bytes)}
 	n := 5
 	if rec.failed != nil {
-		attrs[n], n = slog.Any("error", rec.failed), n+1
+		attrs[n], n = slog.Any(obs.KeyError, rec.failed), n+1
 	}
 	line := slog.NewRecord(time.Now(), level, "request", 0) // LogAttrs would look for the caller, which is always here
 	line.AddAttrs(attrs[:n]...)

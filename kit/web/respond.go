@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzhttp"
+
+	"konsil/kit/obs"
 )
 
 // Raw is ready JSON.
@@ -116,7 +118,7 @@ func unexpected(r *http.Request, err error) Refusal {
 	broke := !errors.Is(err, context.Canceled) || r.Context().Err() == nil
 	if rec == nil {
 		if broke {
-			slog.Default().Error("request failed", "method", method(r.Method), "route", r.Pattern, "error", err)
+			slog.Default().Error("request failed", obs.KeyMethod, method(r.Method), obs.KeyRoute, r.Pattern, obs.KeyError, err)
 		}
 		return internal{}
 	}
