@@ -58,6 +58,7 @@ type Federation struct {
 	Sender *Sender
 
 	inbound inbound
+	late    late
 	joins   singleflight.Group // one join of a user to a room at a time
 	verify  chan struct{}      // bounds how many batches are verified at once
 }
@@ -74,6 +75,7 @@ func New(cfg Config) *Federation {
 	f.Keys = newKeyring(cfg)
 	f.Sender = newSender(cfg)
 	f.inbound.init()
+	f.late.init()
 	return f
 }
 

@@ -353,6 +353,7 @@ const maxGaps = 5
 // receiveRoom hands verified events of one room to the engine, together; what an event builds on and we have not is
 // fetched, then it and those after it are handed over again. A rejected event is no error. SS v1.16 #rejection
 func (f *Federation) receiveRoom(ctx context.Context, origin id.ServerName, list []received) {
+	defer f.connectLate(ctx, list[0].pdu.RoomID)
 	for gaps := 0; len(list) > 0; gaps++ {
 		pdus := make([]*event.PDU, len(list))
 		for i, r := range list {
@@ -380,11 +381,13 @@ func (f *Federation) receiveRoom(ctx context.Context, origin id.ServerName, list
 			return
 		}
 		if gaps == maxGaps {
+			f.late.wait(origin, list, f.cfg.Clock.Now())
 			return
 		}
-		// An event that can not be connected is dropped without an error in the answer: nothing is wrong with it, and once
-		// somebody sends what lies between, it is fetched.
-		if err := f.fillGap(ctx, origin, list[0].pdu, first); err != nil && !errors.Is(err, errGap) {
+		// An event that can not be connected waits without an error in the answer: nothing is wrong with it.
+		if err := f.fillGap(ctx, origin, list[0].pdu, first); errors.Is(err, errGap) {
+			f.late.wait(origin, list[:1], f.cfg.Clock.Now())
+		} else if err != nil {
 			list[0].result.why = reason(err)
 			f.cfg.Log.Warn("event not received", "error", err)
 		}
@@ -439,6 +442,7 @@ func (f *Federation) runHousekeeping(ctx context.Context) error {
 			return nil
 		case <-timer.C():
 		}
+		f.late.forget(f.cfg.Clock.Now())
 		err := f.cfg.Store.Write(ctx, func(tx *store.Tx) error {
 			return tx.ForgetTransactions(ctx, f.cfg.Clock.Now().Add(-keep).UnixMilli())
 		})

@@ -359,6 +359,24 @@ func TestGapsAreFilledInOrder(t *testing.T) {
 	}
 }
 
+// What is sent on several ways arrives in any order: an event waits for those that it builds on, also when its sender does not
+// have them.
+func TestEventsWaitForThoseTheyBuildOn(t *testing.T) {
+	_, us, g, _ := party(t)
+	first, second, third := g.message("first"), g.message("second"), g.message("third")
+	for i, ev := range []*event.PDU{third, second} {
+		if r := g.sends(us, fmt.Sprint(i), ev.JSON).PDUs[ev.ID]; r.Error != "" || us.has(ev.ID) {
+			t.Errorf("an event without its past: %q, here %v", r.Error, us.has(ev.ID))
+		}
+	}
+	g.sends(us, "first", first.JSON)
+	for _, ev := range []*event.PDU{first, second, third} {
+		if !us.has(ev.ID) {
+			t.Errorf("%s is missing", ev.Content)
+		}
+	}
+}
+
 // Behind a larger gap the state is asked for, at the event the gap begins after.
 func TestLargeGapsTakeTheState(t *testing.T) {
 	_, us, g, roomID := party(t)
