@@ -3,6 +3,7 @@ package csapi
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"konsil/homeserver/account"
 	"konsil/homeserver/room"
@@ -68,10 +69,7 @@ func appendArray(dst []byte, values []json.RawMessage) []byte {
 	for _, v := range values {
 		size += len(v) + 1
 	}
-	if dst == nil {
-		dst = make([]byte, 0, size)
-	}
-	dst = append(dst, '[')
+	dst = append(slices.Grow(dst, size), '[')
 	for i, v := range values {
 		if i > 0 {
 			dst = append(dst, ',')

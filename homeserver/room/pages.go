@@ -316,8 +316,9 @@ func (e *Engine) fillPage(ctx context.Context, h *head, v *viewer, r PageRequest
 	return nil
 }
 
+// scan finds the events of a part of the history by their numbers, for what is read again is in memory.
 func (e *Engine) scan(ctx context.Context, h *head, r PageRequest, at, end store.Place, limit int) ([]*Event, error) {
-	return e.readEvents(ctx, func(tx *store.Tx) ([]store.EventRow, error) {
+	nids, err := readList(ctx, e, func(tx *store.Tx) ([]int64, error) {
 		if r.Backward && r.upTo > 0 {
 			return tx.HistoryBeforeUpTo(ctx, h.nid, at, end, r.upTo, limit)
 		}
@@ -326,6 +327,10 @@ func (e *Engine) scan(ctx context.Context, h *head, r PageRequest, at, end store
 		}
 		return tx.HistoryAfter(ctx, h.nid, at, end, limit)
 	})
+	if err != nil {
+		return nil, err
+	}
+	return e.EventsByNID(ctx, nids)
 }
 
 // gapWithin notes the backward extremities that a page read so far touches: what refers to them lies within it.

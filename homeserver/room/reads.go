@@ -57,11 +57,7 @@ func (e *Engine) Version(ctx context.Context, room id.RoomID) (string, error) {
 
 // EventsAfter reads the timeline events of all rooms with after < position <= upTo, in order, at most limit.
 func (e *Engine) EventsAfter(ctx context.Context, after, upTo int64, limit int) ([]*Event, error) {
-	var nids []int64
-	err := e.store.ReadOne(ctx, func(tx *store.Tx) (err error) {
-		nids, err = tx.EventsAfter(ctx, after, upTo, limit)
-		return err
-	})
+	nids, err := readList(ctx, e, func(tx *store.Tx) ([]int64, error) { return tx.EventsAfter(ctx, after, upTo, limit) })
 	if err != nil {
 		return nil, err
 	}

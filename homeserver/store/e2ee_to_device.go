@@ -45,7 +45,11 @@ func (tx *Tx) DropToDevice(ctx context.Context, owner Owner, upTo int64) error {
 func (tx *Tx) AddToDevice(ctx context.Context, messages map[Owner][]byte) (int64, error) {
 	pos := tx.NextPosition()
 	// One statement for all: its argument is an object from device to event, which both engines take apart.
-	batch := []byte{'{'}
+	size := 2
+	for owner, event := range messages {
+		size += len(owner) + len(event) + 8
+	}
+	batch := append(make([]byte, 0, size), '{')
 	for owner, event := range messages {
 		if !simpleJSON(event) {
 			_, err := tx.Exec(ctx, `

@@ -96,7 +96,12 @@ func (ev *EventRow) scan(row *db.Row) error {
 }
 
 func (tx *Tx) events(ctx context.Context, q string, args ...any) ([]EventRow, error) {
-	var list []EventRow
+	return tx.manyEvents(ctx, 1, q, args...)
+}
+
+// manyEvents is events with room for as many as are expected: rows are large, and growing a list copies them.
+func (tx *Tx) manyEvents(ctx context.Context, expected int, q string, args ...any) ([]EventRow, error) {
+	list := make([]EventRow, 0, expected)
 	err := db.Each(ctx, tx, q, args, func(row *db.Row) error {
 		var ev EventRow
 		if err := ev.scan(row); err != nil {
@@ -113,7 +118,7 @@ func (tx *Tx) EventsByNID(ctx context.Context, nids []int64) ([]EventRow, error)
 	if len(nids) == 1 {
 		return tx.events(ctx, `SELECT `+eventColumns+eventFrom+`AND e.event_nid = $1`, nids[0])
 	}
-	return tx.events(ctx, `SELECT `+eventColumns+eventFrom+`AND e.event_nid in($1)`, nids)
+	return tx.manyEvents(ctx, len(nids), `SELECT `+eventColumns+eventFrom+`AND e.event_nid in($1)`, nids)
 }
 
 // EventsByID reads events by ID, in no order; unknown ones are left out.
@@ -145,25 +150,28 @@ func (tx *Tx) TimelineBefore(ctx context.Context, room, after, upTo int64, limit
 // Place is a point in a room's own order, between events: what has (topo, pos) <= it lies before.
 type Place struct{ Topo, Pos int64 }
 
-// HistoryBefore reads events of a room in its own order, newest first: those at or before from and after to.
-func (tx *Tx) HistoryBefore(ctx context.Context, room int64, from, to Place, limit int) ([]EventRow, error) {
-	return tx.events(ctx, `SELECT `+eventColumns+eventFrom+`
-		AND e.room_nid = $1 AND e.pos <> 0 AND (e.topo, e.pos) <= ($2, $3) AND (e.topo, e.pos) > ($4, $5)
-		ORDER BY e.topo DESC, e.pos DESC LIMIT $6`, room, from.Topo, from.Pos, to.Topo, to.Pos, limit)
+// HistoryBefore lists the numbers of events of a room in its own order, newest first: those at or before from and after to.
+func (tx *Tx) HistoryBefore(ctx context.Context, room int64, from, to Place, limit int) ([]int64, error) {
+	return db.List[int64](ctx, tx, `
+		SELECT event_nid FROM event
+		WHERE domain_id = $0 AND room_nid = $1 AND pos <> 0 AND (topo, pos) <= ($2, $3) AND (topo, pos) > ($4, $5)
+		ORDER BY topo DESC, pos DESC LIMIT $6`, room, from.Topo, from.Pos, to.Topo, to.Pos, limit)
 }
 
 // HistoryBeforeUpTo is HistoryBefore without what has a position above upTo.
-func (tx *Tx) HistoryBeforeUpTo(ctx context.Context, room int64, from, to Place, upTo int64, limit int) ([]EventRow, error) {
-	return tx.events(ctx, `SELECT `+eventColumns+eventFrom+`
-		AND e.room_nid = $1 AND e.pos <> 0 AND (e.topo, e.pos) <= ($2, $3) AND (e.topo, e.pos) > ($4, $5) AND e.pos <= $7
-		ORDER BY e.topo DESC, e.pos DESC LIMIT $6`, room, from.Topo, from.Pos, to.Topo, to.Pos, limit, upTo)
+func (tx *Tx) HistoryBeforeUpTo(ctx context.Context, room int64, from, to Place, upTo int64, limit int) ([]int64, error) {
+	return db.List[int64](ctx, tx, `
+		SELECT event_nid FROM event
+		WHERE domain_id = $0 AND room_nid = $1 AND pos <> 0 AND (topo, pos) <= ($2, $3) AND (topo, pos) > ($4, $5) AND pos <= $7
+		ORDER BY topo DESC, pos DESC LIMIT $6`, room, from.Topo, from.Pos, to.Topo, to.Pos, limit, upTo)
 }
 
-// HistoryAfter reads events of a room in its own order, oldest first: those after from and at or before to.
-func (tx *Tx) HistoryAfter(ctx context.Context, room int64, from, to Place, limit int) ([]EventRow, error) {
-	return tx.events(ctx, `SELECT `+eventColumns+eventFrom+`
-		AND e.room_nid = $1 AND e.pos <> 0 AND (e.topo, e.pos) > ($2, $3) AND (e.topo, e.pos) <= ($4, $5)
-		ORDER BY e.topo, e.pos LIMIT $6`, room, from.Topo, from.Pos, to.Topo, to.Pos, limit)
+// HistoryAfter lists the numbers of events of a room in its own order, oldest first: those after from and at or before to.
+func (tx *Tx) HistoryAfter(ctx context.Context, room int64, from, to Place, limit int) ([]int64, error) {
+	return db.List[int64](ctx, tx, `
+		SELECT event_nid FROM event
+		WHERE domain_id = $0 AND room_nid = $1 AND pos <> 0 AND (topo, pos) > ($2, $3) AND (topo, pos) <= ($4, $5)
+		ORDER BY topo, pos LIMIT $6`, room, from.Topo, from.Pos, to.Topo, to.Pos, limit)
 }
 
 // EventNearTime finds the number of the timeline event nearest to a time, at or after it (forward) or at or before it; ErrNotFound.

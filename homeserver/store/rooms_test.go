@@ -134,26 +134,22 @@ func TestEventRows(t *testing.T) {
 		all := store.Place{Topo: 1 << 60}
 		none := store.Place{Topo: -1 << 60}
 		check("all rooms", []string{"$1", "$2"}, func(ctx context.Context, tx *store.Tx) ([]store.EventRow, error) {
-			nids, err := tx.EventsAfter(ctx, 0, 1<<60, 10)
-			if err != nil {
-				return nil, err
-			}
-			return tx.EventsByNID(ctx, nids)
+			return eventsOf(ctx, tx)(tx.EventsAfter(ctx, 0, 1<<60, 10))
 		})
 		check("newest", []string{"$2"}, func(ctx context.Context, tx *store.Tx) ([]store.EventRow, error) {
 			return tx.TimelineBefore(ctx, room, 0, second.Pos, 1)
 		})
 		check("backward", []string{"$2", "$1", "$0"}, func(ctx context.Context, tx *store.Tx) ([]store.EventRow, error) {
-			return tx.HistoryBefore(ctx, room, all, none, 10)
+			return eventsOf(ctx, tx)(tx.HistoryBefore(ctx, room, all, none, 10))
 		})
 		check("backward without the newest", []string{"$1", "$0"}, func(ctx context.Context, tx *store.Tx) ([]store.EventRow, error) {
-			return tx.HistoryBeforeUpTo(ctx, room, all, none, first.Pos, 10)
+			return eventsOf(ctx, tx)(tx.HistoryBeforeUpTo(ctx, room, all, none, first.Pos, 10))
 		})
 		check("forward from the first", []string{"$2"}, func(ctx context.Context, tx *store.Tx) ([]store.EventRow, error) {
-			return tx.HistoryAfter(ctx, room, store.Place{Topo: 5, Pos: first.Pos}, all, 10)
+			return eventsOf(ctx, tx)(tx.HistoryAfter(ctx, room, store.Place{Topo: 5, Pos: first.Pos}, all, 10))
 		})
 		check("up to history", []string{"$0"}, func(ctx context.Context, tx *store.Tx) ([]store.EventRow, error) {
-			return tx.HistoryBefore(ctx, room, store.Place{Topo: 5, Pos: first.Pos - 1}, none, 10)
+			return eventsOf(ctx, tx)(tx.HistoryBefore(ctx, room, store.Place{Topo: 5, Pos: first.Pos - 1}, none, 10))
 		})
 		writeRows(t, db, func(ctx context.Context, tx *store.Tx) error {
 			again := first
@@ -394,4 +390,15 @@ func TestNumbersGoOnAfterReopening(t *testing.T) {
 			t.Errorf("number %d after %d", next, ev.NID)
 		}
 	})
+}
+
+// eventsOf reads events in the order of their numbers' list.
+func eventsOf(ctx context.Context, tx *store.Tx) func(nids []int64, err error) ([]store.EventRow, error) {
+	return func(nids []int64, err error) (rows []store.EventRow, _ error) {
+		for _, nid := range nids {
+			row, readErr := tx.EventsByNID(ctx, []int64{nid})
+			rows, err = append(rows, row...), errors.Join(err, readErr)
+		}
+		return rows, err
+	}
 }
