@@ -23,7 +23,7 @@ var floors = []struct {
 	{"cmd", 9, true}, {"test", 9, true},
 	{"homeserver", 8, false},
 	{"homeserver/csapi", 7, false}, {"homeserver/ssapi", 7, false}, {"homeserver/adminapi", 7, false},
-	{"homeserver/clientsync", 6, false}, {"homeserver/federation", 6, false}, {"homeserver/push", 6, false}, {"homeserver/search", 6, false},
+	{"homeserver/clientsync", 6, false}, {"homeserver/federation", 6, false}, {"homeserver/push", 6, false}, {"homeserver/search", 6, false}, {"homeserver/appservice", 6, false},
 	{"homeserver/e2ee", 5, false}, {"homeserver/ephemeral", 5, false}, {"homeserver/notice", 5, false}, {"homeserver/delayed", 5, false}, {"homeserver/preview", 5, false}, {"homeserver/report", 5, false},
 	{"homeserver/room", 4, false}, {"homeserver/account", 4, false}, {"homeserver/media", 4, false},
 	{"homeserver/store", 3, true}, {"homeserver/notify", 3, false},

@@ -12,6 +12,7 @@ import (
 
 	"konsil/client/ssclient"
 	"konsil/homeserver/account"
+	"konsil/homeserver/appservice"
 	"konsil/homeserver/clientsync"
 	"konsil/homeserver/csapi"
 	"konsil/homeserver/delayed"
@@ -68,6 +69,7 @@ type keepers struct {
 	outside  *federation.Federation
 	push     *push.Keeper
 	search   *search.Index
+	services *appservice.Mover
 	sync     *clientsync.Syncer
 }
 
@@ -87,11 +89,12 @@ func openDomain(ctx context.Context, h *Host, row store.RegisteredDomain) (*Doma
 	d := &Domain{
 		Name: row.Name, Flavour: Flavour(row.Flavour), Accounts: k.accounts,
 		number: row.Number, federated: row.Federated, store: db, notify: k.notify, federation: k.outside,
-		dues:   []func() int64{k.outside.NextDue, k.push.NextDue, k.delayed.NextDue},
+		dues:   []func() int64{k.outside.NextDue, k.push.NextDue, k.delayed.NextDue, k.services.NextDue},
 		client: k.clientAPI(), server: k.serverAPI(),
 		jobs: job.NewGroup(context.WithoutCancel(ctx), job.Config{Clock: h.cfg.Clock, Log: k.log}),
 	}
 	d.jobs.Go("account", k.accounts.Run)
+	d.jobs.Go("appservice", k.services.Run)
 	d.jobs.Go("delayed", k.delayed.Run)
 	d.jobs.Go("e2ee", k.devices.Run)
 	d.jobs.Go("ephemeral", k.presence.Run)
@@ -143,6 +146,10 @@ func (k *keepers) movers() {
 	k.push = push.New(push.Config{
 		Server: k.row.Name, Store: k.store, Rooms: k.rooms, Notify: k.notify, Clock: cfg.Clock, Log: k.log, AllowPrivate: s.AllowPrivate,
 	})
+	k.services = appservice.New(appservice.Config{
+		Server: k.row.Name, Services: k.accounts.AppServices, Store: k.store, Rooms: k.rooms, Notify: k.notify,
+		Clock: cfg.Clock, Log: k.log,
+	})
 	k.search = search.New(search.Config{Store: k.store, Rooms: k.rooms, Notify: k.notify, Clock: cfg.Clock, Log: k.log})
 	k.sync = clientsync.New(clientsync.Config{
 		Server: k.row.Name, Store: k.store, Rooms: k.rooms, Accounts: k.accounts, E2EE: k.devices, Ephemeral: k.presence, Notify: k.notify,
@@ -172,8 +179,9 @@ func (k *keepers) clientAPI() http.Handler {
 	return csapi.New(csapi.Config{
 		Server: k.row.Name, Accounts: k.accounts, E2EE: k.devices, Ephemeral: k.presence, Federation: k.outside, Rooms: k.rooms,
 		Media: k.media, Previews: previews, Search: k.search, Sync: k.sync, Push: k.push, Notices: k.notices, Delayed: k.delayed, Remote: k.remote,
-		Reports: report.New(report.Config{Server: k.row.Name, Store: k.store, Rooms: k.rooms, Clock: cfg.Clock}),
-		Clock:   cfg.Clock, Log: k.log, Unlimited: s.NoRateLimits,
+		Services: k.services,
+		Reports:  report.New(report.Config{Server: k.row.Name, Store: k.store, Rooms: k.rooms, Clock: cfg.Clock}),
+		Clock:    cfg.Clock, Log: k.log, Unlimited: s.NoRateLimits,
 		DefaultVersion: Flavour(k.row.Flavour).defaultRoomVersion(),
 		Discovery:      csapi.Discovery{BaseURL: s.PublicBaseURL},
 		TURN:           csapi.TURN{URIs: s.TURN.URIs, Secret: s.TURN.Secret},

@@ -263,3 +263,6 @@ func (k *Keeper) CreateDevice(ctx context.Context, user id.UserID, device id.Dev
 	k.tellDevices(ctx, user, []id.DeviceID{device}, pos)
 	return nil
 }
+
+// HasAliases reports whether any alias at all may be in the service's namespace.
+func (s *AppService) HasAliases() bool { return len(s.aliases) > 0 }

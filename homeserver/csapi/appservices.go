@@ -6,6 +6,7 @@ import (
 
 	"konsil/homeserver/account"
 	"konsil/matrix/canonical"
+	"konsil/matrix/endpoint"
 	"konsil/matrix/id"
 	"konsil/matrix/mxerr"
 )
@@ -13,6 +14,31 @@ import (
 // loginByService is how application services register and log in users of their namespace.
 // AS v1.16 #server-admin-style-permissions
 const loginByService = "m.login.application_service"
+
+func (a *API) appServiceRoutes() []row {
+	if a.Services == nil {
+		return nil
+	}
+	return []row{{endpoint.PingAppservice, user(a.pingAppService), limitProve}}
+}
+
+type pingRequest struct {
+	Service string `path:"appserviceId"`
+	TxnID   string `json:"transaction_id"`
+}
+
+type pingResponse struct {
+	Duration int64 `json:"duration_ms"`
+}
+
+// pingAppService lets a service find out whether we reach it. AS v1.16 #post_matrixclientv1appserviceappserviceidping
+func (a *API) pingAppService(ctx context.Context, caller account.Caller, req pingRequest) (pingResponse, error) {
+	if caller.AppService == nil || caller.AppService.ID != req.Service {
+		return pingResponse{}, mxerr.Forbidden("The access token is not that of this application service")
+	}
+	took, err := a.Services.Ping(ctx, caller.AppService, req.TxnID)
+	return pingResponse{took.Milliseconds()}, err
+}
 
 // byService serves an endpoint that anybody may call and application services with their as_token; service is nil for
 // everybody else.
@@ -49,6 +75,9 @@ func (a *API) authenticate(r *http.Request, token string) (account.Caller, error
 	service := a.Accounts.AppServiceOf(token)
 	if service == nil {
 		return a.Accounts.Authenticate(r.Context(), token)
+	}
+	if a.Services != nil {
+		a.Services.Contact(service)
 	}
 	query := r.URL.Query()
 	device := query.Get("device_id")

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"konsil/homeserver/account"
+	"konsil/homeserver/appservice"
 	"konsil/homeserver/csapi"
 	"konsil/homeserver/room"
 	"konsil/matrix/id"
@@ -196,4 +197,20 @@ func TestAppServiceKnowsNoRateLimit(t *testing.T) {
 			t.Errorf("%q as %q: %d", c.more, c.user, status)
 		}
 	}
+}
+
+func TestAppServicePing(t *testing.T) {
+	s := bridge(t, "")
+	r := newRig(t, func(a *account.Config, api *csapi.Config) {
+		a.AppServices = []*account.AppService{s}
+		api.Services = appservice.New(appservice.Config{Server: server, Services: a.AppServices, Store: a.Store, Clock: a.Clock})
+	})
+	if err := r.accounts.EnsureAppServices(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	anna := r.register("anna")
+	const ping = "/_matrix/client/v1/appservice/irc/ping"
+	r.refused(400, mxerr.CodeURLNotSet, "POST", ping, asToken, `{}`)
+	r.refused(403, mxerr.CodeForbidden, "POST", ping, anna.token, `{}`)
+	r.refused(403, mxerr.CodeForbidden, "POST", "/_matrix/client/v1/appservice/other/ping", asToken, `{}`)
 }

@@ -13,6 +13,7 @@ import (
 
 	"konsil/client/ssclient"
 	"konsil/homeserver/account"
+	"konsil/homeserver/appservice"
 	"konsil/homeserver/clientsync"
 	"konsil/homeserver/delayed"
 	"konsil/homeserver/e2ee"
@@ -47,6 +48,7 @@ type Config struct {
 	Search     *search.Index          // full-text search; nil means that there is none
 	Delayed    *delayed.Keeper        // events that are sent later; nil means that all are sent at once
 	Notices    *notice.Keeper         // what operators tell users; nil means that they can not
+	Services   *appservice.Mover      // transactions for application services; nil means that they get none
 	Reports    *report.Keeper         // what users report to operators; nil means that they can not
 	Remote     *ssclient.Client       // speaks to other servers; nil means that there are none
 	Clock      clock.Clock            // nil means the system's

@@ -26,6 +26,7 @@ func (a *API) rows() []row {
 		a.profileRoutes(),
 		a.accountDataRoutes(),
 		a.serviceRoutes(),
+		a.appServiceRoutes(),
 		a.syncRoutes(),
 		a.pushRuleRoutes(),
 		a.pusherRoutes(),

@@ -25,6 +25,7 @@ const (
 	KeyBytes    = "bytes"
 	KeyMillis   = "ms"
 	KeyAddress  = "address" // one that we listen on, never a client's
+	KeyService  = "service" // id of an application service
 )
 
 // NewLogger writes lines to w: as "text" or "json", from a level on ("debug", "info", "warn", "error"). Empty means text and
