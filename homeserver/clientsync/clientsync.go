@@ -126,7 +126,7 @@ func (s *Syncer) wait(ctx context.Context, q *query) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	waiter := s.cfg.Notify.Register(notify.Interest{User: q.User, Rooms: v.joined})
+	waiter := s.cfg.Notify.Register(notify.Interest{User: q.User, Rooms: v.joined, Version: v.pos})
 	defer waiter.Close()
 	for {
 		// Also before the first wait: something may have happened before the waiter was there.

@@ -19,7 +19,7 @@ func (a *answer) render(ctx context.Context) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := append(make([]byte, 0, 4<<10), '{')
+	b := append(make([]byte, 0, a.size(written)), '{')
 	if data := accountDataEvents(a.accountData); len(data) > 0 || a.pushRules != nil {
 		if a.pushRules != nil {
 			data = append(data, typedEvent("m.push_rules", a.pushRules))
@@ -55,6 +55,16 @@ func (a *answer) render(ctx context.Context) ([]byte, error) {
 
 // written holds the events of all rooms as clients get them.
 type written map[*room.Event]json.RawMessage
+
+// size is about how long the answer will be. An initial sync has megabytes, and a buffer that grows copies them again and again.
+func (a *answer) size(all written) int {
+	const perRoom = 512
+	n := 4<<10 + perRoom*(len(a.joined)+len(a.left))
+	for _, text := range all {
+		n += len(text) + 1
+	}
+	return n
+}
 
 // write lets the engine write the events of all rooms in one go: timelines with what relates to their events, state without.
 func (a *answer) write(ctx context.Context) (written, error) {

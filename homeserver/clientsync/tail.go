@@ -97,13 +97,8 @@ func (t *tail) read(ctx context.Context, top, upTo int64) error {
 		return nil
 	}
 	var nids []int64
-	var changes []store.Changed
-	err := t.db.Read(ctx, func(tx *store.Tx) error {
-		var err error
-		if nids, err = tx.EventsBetween(ctx, top, upTo); err != nil {
-			return err
-		}
-		changes, err = tx.ChangesAfter(ctx, top, upTo, tailChanges)
+	err := t.db.ReadOne(ctx, func(tx *store.Tx) (err error) {
+		nids, err = tx.EventsBetween(ctx, top, upTo)
 		return err
 	})
 	if err != nil {
@@ -112,6 +107,10 @@ func (t *tail) read(ctx context.Context, top, upTo int64) error {
 	events, err := t.rooms.EventsByNID(ctx, nids)
 	if err != nil {
 		return fmt.Errorf("read events: %w", err)
+	}
+	changes, err := t.changes(ctx, events, top, upTo)
+	if err != nil {
+		return err
 	}
 	if len(changes) == tailChanges {
 		t.restart(upTo)
@@ -164,6 +163,23 @@ func (t *tail) read(ctx context.Context, top, upTo int64) error {
 	t.top = upTo
 	t.trim()
 	return nil
+}
+
+// changes reads what happened besides events. Where each position is an event's nothing else did, but for what a membership
+// does at its own position; that is nearly every read.
+func (t *tail) changes(ctx context.Context, events []*room.Event, top, upTo int64) (changes []store.Changed, err error) {
+	members := slices.ContainsFunc(events, func(ev *room.Event) bool { return ev.Type == event.TypeMember })
+	if int64(len(events)) == upTo-top && !members {
+		return nil, nil
+	}
+	err = t.db.ReadOne(ctx, func(tx *store.Tx) error {
+		changes, err = tx.ChangesAfter(ctx, top, upTo, tailChanges)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read changes: %w", err)
+	}
+	return changes, nil
 }
 
 // findGaps lists the events that refer to what we do not have.

@@ -32,7 +32,7 @@ type Change struct {
 	Rooms []id.RoomID // everybody who waits for one of the rooms is woken
 	Users []id.UserID // and these users, whatever room they wait for
 	Kind  Kind        // zero counts as Events
-	Joins []RoomUser  // who entered or left a room with this change: waiters follow their user's rooms
+	Joins []RoomUser  // who entered or left a room with this change: all that happens, for users' rooms are followed by them
 }
 
 // RoomUser is a membership change: waits of the user include the room from now on, or no longer.
@@ -45,13 +45,28 @@ type RoomUser struct {
 // Notifier is one domain's. The zero value is ready.
 type Notifier struct {
 	mu        sync.Mutex
-	rooms     map[id.RoomID]map[*Waiter]struct{} // guarded by mu
-	users     map[id.UserID]map[*Waiter]struct{} // guarded by mu
-	followers map[string]follower                // guarded by mu
-	waiters   int                                // guarded by mu
-	ending    chan struct{}                      // closed by End; made when it is first asked for, guarded by mu
-	ended     bool                               // guarded by mu
+	rooms     map[id.RoomID]map[*listener]struct{} // guarded by mu
+	users     map[id.UserID]*listener              // guarded by mu
+	idle      listener                             // ring of those nobody waits for: next left first; guarded by mu
+	idlers    int                                  // guarded by mu
+	followers map[string]follower                  // guarded by mu
+	waiters   int                                  // guarded by mu
+	ending    chan struct{}                        // closed by End; made when it is first asked for, guarded by mu
+	ended     bool                                 // guarded by mu
 }
+
+// listener is a user some of whose clients wait, or did so lately. It knows the user's rooms, so that a long poll need not
+// enter itself for each of them: a user of thousands of rooms asks again with each message. All of it is guarded by Notifier.mu.
+type listener struct {
+	user       id.UserID
+	rooms      map[id.RoomID]bool
+	version    int64 // of the Interest that named them last
+	waiters    map[*Waiter]struct{}
+	next, prev *listener // in the ring of idle ones
+}
+
+// keepIdle bounds the listeners that are kept though nobody waits: these, or as many as do wait.
+const keepIdle = 64
 
 type follower struct {
 	kinds Kind
@@ -88,69 +103,103 @@ func (n *Notifier) endingChannel() chan struct{} {
 
 // Interest is what a waiter wants to hear about.
 type Interest struct {
-	User  id.UserID
-	Rooms []id.RoomID
+	User    id.UserID
+	Rooms   []id.RoomID
+	Version int64 // of the rooms: where it is that of the user's last wait they need not be looked at; 0 for none
 }
 
 // Waiter is one registered wait. It is made before the store is read, so that nothing falls between the two.
 type Waiter struct {
-	n        *Notifier
-	interest Interest           // User never changes
-	rooms    map[id.RoomID]bool // guarded by n.mu
-	woken    chan struct{}      // holds one hint
-	gone     bool               // guarded by n.mu
-	last     int64              // highest position hinted, guarded by n.mu
-	kinds    Kind               // what was hinted since the last Next, guarded by n.mu
+	n     *Notifier
+	of    *listener     // never changes
+	woken chan struct{} // holds one hint
+	gone  bool          // guarded by n.mu
+	last  int64         // highest position hinted, guarded by n.mu
+	kinds Kind          // what was hinted since the last Next, guarded by n.mu
 }
 
 // Register begins to listen. The caller must Close the waiter.
 func (n *Notifier) Register(in Interest) *Waiter {
-	w := &Waiter{n: n, interest: in, rooms: make(map[id.RoomID]bool, len(in.Rooms)), woken: make(chan struct{}, 1)}
+	w := &Waiter{n: n, woken: make(chan struct{}, 1)}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	w.of = n.listener(in)
+	if len(w.of.waiters) == 0 {
+		n.unrest(w.of)
+	}
+	w.of.waiters[w] = struct{}{}
 	n.waiters++
-	for _, room := range in.Rooms {
-		n.addRoom(w, room)
-	}
-	if in.User != "" {
-		if n.users == nil {
-			n.users = map[id.UserID]map[*Waiter]struct{}{}
-		}
-		set := n.users[in.User]
-		if set == nil {
-			set = map[*Waiter]struct{}{}
-			n.users[in.User] = set
-		}
-		set[w] = struct{}{}
-	}
 	return w
 }
 
+// listener finds or makes the listener of a user. One that is there has followed its rooms since it was made. It needs n.mu.
+func (n *Notifier) listener(in Interest) *listener {
+	if l := n.users[in.User]; l != nil && in.Version != 0 && l.version == in.Version {
+		return l
+	}
+	if n.users == nil {
+		n.users, n.rooms = map[id.UserID]*listener{}, map[id.RoomID]map[*listener]struct{}{}
+	}
+	l := n.users[in.User]
+	if l == nil {
+		l = &listener{user: in.User, rooms: make(map[id.RoomID]bool, len(in.Rooms)), waiters: map[*Waiter]struct{}{}}
+		n.users[in.User] = l
+	}
+	for _, room := range in.Rooms {
+		n.addRoom(l, room)
+	}
+	l.version = in.Version
+	return l
+}
+
 // addRoom needs n.mu.
-func (n *Notifier) addRoom(w *Waiter, room id.RoomID) {
-	if w.rooms[room] {
-		return
-	}
-	w.rooms[room] = true
-	if n.rooms == nil {
-		n.rooms = map[id.RoomID]map[*Waiter]struct{}{}
-	}
+func (n *Notifier) addRoom(l *listener, room id.RoomID) {
+	l.rooms[room] = true
 	set := n.rooms[room]
 	if set == nil {
-		set = map[*Waiter]struct{}{}
+		set = map[*listener]struct{}{}
 		n.rooms[room] = set
 	}
-	set[w] = struct{}{}
+	set[l] = struct{}{}
 }
 
 // dropRoom needs n.mu.
-func (n *Notifier) dropRoom(w *Waiter, room id.RoomID) {
-	delete(w.rooms, room)
+func (n *Notifier) dropRoom(l *listener, room id.RoomID) {
+	delete(l.rooms, room)
 	set := n.rooms[room]
-	delete(set, w)
+	delete(set, l)
 	if len(set) == 0 {
 		delete(n.rooms, room)
 	}
+}
+
+// rest puts a listener that nobody waits for into the ring, and forgets those who rest longest. It needs n.mu.
+func (n *Notifier) rest(l *listener) {
+	ring := &n.idle
+	if ring.next == nil {
+		ring.next, ring.prev = ring, ring
+	}
+	l.prev, l.next = ring.prev, ring
+	l.prev.next, ring.prev = l, l
+	n.idlers++
+	for n.idlers > max(keepIdle, n.waiters) {
+		oldest := ring.next
+		n.unrest(oldest)
+		for room := range oldest.rooms {
+			n.dropRoom(oldest, room)
+		}
+		delete(n.users, oldest.user)
+	}
+}
+
+// unrest takes a listener out of the ring if it is there. It needs n.mu.
+func (n *Notifier) unrest(l *listener) {
+	if l.next == nil {
+		return
+	}
+	l.prev.next, l.next.prev = l.next, l.prev
+	l.next, l.prev = nil, nil
+	n.idlers--
 }
 
 // Close ends the wait. It may be called twice.
@@ -163,13 +212,9 @@ func (w *Waiter) Close() {
 	}
 	w.gone = true
 	n.waiters--
-	for room := range w.rooms {
-		n.dropRoom(w, room)
-	}
-	set := n.users[w.interest.User]
-	delete(set, w)
-	if len(set) == 0 {
-		delete(n.users, w.interest.User)
+	delete(w.of.waiters, w)
+	if len(w.of.waiters) == 0 {
+		n.rest(w.of)
 	}
 }
 
@@ -208,29 +253,36 @@ func (n *Notifier) Wake(c Change) {
 	defer n.mu.Unlock()
 	// Membership first: who enters with this change is woken by it, and who leaves is woken once more.
 	for _, j := range c.Joins {
-		for w := range n.users[j.User] {
+		if l := n.users[j.User]; l != nil {
 			if j.Joined {
-				n.addRoom(w, j.Room)
+				n.addRoom(l, j.Room)
 			} else {
-				n.dropRoom(w, j.Room)
+				n.dropRoom(l, j.Room)
 			}
-			w.hint(c)
+			l.hint(c)
 		}
 	}
 	for _, room := range c.Rooms {
-		for w := range n.rooms[room] {
-			w.hint(c)
+		for l := range n.rooms[room] {
+			l.hint(c)
 		}
 	}
 	for _, user := range c.Users {
-		for w := range n.users[user] {
-			w.hint(c)
+		if l := n.users[user]; l != nil {
+			l.hint(c)
 		}
 	}
 	for _, f := range n.followers {
 		if f.kinds&c.Kind != 0 {
 			poke(f.wake)
 		}
+	}
+}
+
+// hint needs n.mu.
+func (l *listener) hint(c Change) {
+	for w := range l.waiters {
+		w.hint(c)
 	}
 }
 

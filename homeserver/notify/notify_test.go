@@ -2,6 +2,7 @@ package notify_test
 
 import (
 	"context"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -126,4 +127,39 @@ func TestNobodySleepsThroughAChange(t *testing.T) {
 		n.Wake(notify.Change{Pos: pos, Users: []id.UserID{anna}})
 	}
 	wg.Wait()
+}
+
+func TestListenersOutlastTheirWaits(t *testing.T) {
+	n := notify.New()
+	in := notify.Interest{User: anna, Rooms: []id.RoomID{ward}, Version: 7}
+	n.Register(in).Close()
+	n.Wake(notify.Change{Joins: []notify.RoomUser{{Room: office, User: anna, Joined: true}}}) // between two waits
+	w := n.Register(in)
+	defer w.Close()
+	for _, room := range []id.RoomID{ward, office} {
+		if n.Wake(notify.Change{Rooms: []id.RoomID{room}}); !woken(w) {
+			t.Errorf("not woken for %s", room)
+		}
+	}
+	again := n.Register(notify.Interest{User: anna, Rooms: []id.RoomID{ward, "!new:x"}, Version: 8})
+	defer again.Close()
+	if n.Wake(notify.Change{Rooms: []id.RoomID{"!new:x"}}); !woken(again) {
+		t.Error("rooms of a new version are not followed")
+	}
+}
+
+func TestForgetsWhoStaysAway(t *testing.T) {
+	n := notify.New()
+	for i := range 1000 {
+		user := id.UserID("@user" + strconv.Itoa(i) + ":x")
+		n.Register(notify.Interest{User: user, Rooms: []id.RoomID{ward}, Version: 1}).Close()
+	}
+	if kept := n.Resting(); kept > 64 {
+		t.Errorf("%d listeners are kept", kept)
+	}
+	w := n.Register(notify.Interest{User: "@user0:x", Rooms: []id.RoomID{ward}, Version: 1})
+	defer w.Close()
+	if n.Wake(notify.Change{Rooms: []id.RoomID{ward}}); !woken(w) {
+		t.Error("who was forgotten is not woken")
+	}
 }

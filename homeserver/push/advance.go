@@ -108,6 +108,9 @@ func (k *Keeper) readBatch(ctx context.Context, after, upTo int64) (nids []int64
 		if nids, err = tx.EventsBetween(ctx, after, upTo); err != nil {
 			return err
 		}
+		if int64(len(nids)) == upTo-after {
+			return nil // each position is an event's: nothing else happened
+		}
 		if receipts, err = tx.LocalReceipts(ctx, after, upTo); err != nil {
 			return err
 		}
