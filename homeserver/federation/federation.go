@@ -84,6 +84,7 @@ func (f *Federation) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return f.Sender.Run(ctx) })
 	g.Go(func() error { return f.runHousekeeping(ctx) })
+	g.Go(func() error { return f.runLate(ctx) })
 	return g.Wait()
 }
 

@@ -353,7 +353,7 @@ const maxGaps = 5
 // receiveRoom hands verified events of one room to the engine, together; what an event builds on and we have not is
 // fetched, then it and those after it are handed over again. A rejected event is no error. SS v1.16 #rejection
 func (f *Federation) receiveRoom(ctx context.Context, origin id.ServerName, list []received) {
-	defer f.connectLate(ctx, list[0].pdu.RoomID)
+	defer f.late.more(list[0].pdu.RoomID)
 	for gaps := 0; len(list) > 0; gaps++ {
 		pdus := make([]*event.PDU, len(list))
 		for i, r := range list {
@@ -442,7 +442,6 @@ func (f *Federation) runHousekeeping(ctx context.Context) error {
 			return nil
 		case <-timer.C():
 		}
-		f.late.forget(f.cfg.Clock.Now())
 		err := f.cfg.Store.Write(ctx, func(tx *store.Tx) error {
 			return tx.ForgetTransactions(ctx, f.cfg.Clock.Now().Add(-keep).UnixMilli())
 		})

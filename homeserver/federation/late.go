@@ -13,15 +13,19 @@ import (
 
 // Transactions of several servers arrive side by side, so that an event may come before one that it builds on and that is
 // on its way from somebody else. Its sender was asked for what lies between; if they do not have it, the event waits here for
-// a while, in memory: nobody sends it again.
+// a while, in memory: nobody may send it again. It is tried when more of the room has come, in the background: no transaction
+// waits for it.
 const (
 	lateTime  = 5 * time.Minute
-	lateRoom  = 10      // events that wait in one room; the oldest make way
-	lateBytes = 4 << 20 // in all rooms of the domain; A12
+	lateAgain = 2 * time.Second // from what may be of use to the next try
+	lateRoom  = 10              // events that wait in one room; the oldest make way
+	lateBytes = 4 << 20         // in all rooms of the domain; A12
 )
 
 // late is the events that wait for others.
 type late struct {
+	came chan struct{} // there is a room to try
+
 	mu    sync.Mutex
 	rooms map[id.RoomID]*waiting // guarded by mu
 	bytes int                    // guarded by mu
@@ -30,8 +34,7 @@ type late struct {
 // waiting is one room's.
 type waiting struct {
 	events []lateEvent // oldest first
-	busy   bool        // somebody tries them
-	again  bool        // what they wait for may have come meanwhile
+	again  bool        // more of the room has come since the last try
 }
 
 type lateEvent struct {
@@ -40,9 +43,9 @@ type lateEvent struct {
 	since  time.Time
 }
 
-func (l *late) init() { l.rooms = map[id.RoomID]*waiting{} }
+func (l *late) init() { l.rooms, l.came = map[id.RoomID]*waiting{}, make(chan struct{}, 1) }
 
-// wait keeps verified events until connect finds what they wait for.
+// wait keeps verified events of a room until they connect.
 func (l *late) wait(origin id.ServerName, list []received, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -53,12 +56,24 @@ func (l *late) wait(origin id.ServerName, list []received, now time.Time) {
 			l.rooms[r.pdu.RoomID] = w
 		}
 		known := slices.ContainsFunc(w.events, func(e lateEvent) bool { return e.pdu.ID == r.pdu.ID })
-		if known || l.bytes+len(r.pdu.JSON) > lateBytes {
-			continue
+		if !known && l.bytes+len(r.pdu.JSON) <= lateBytes {
+			w.events = append(w.events, lateEvent{r.pdu, origin, now})
+			l.bytes += len(r.pdu.JSON)
 		}
-		w.events = append(w.events, lateEvent{r.pdu, origin, now})
-		l.bytes += len(r.pdu.JSON)
 		l.trim(r.pdu.RoomID, now)
+	}
+}
+
+// more says that events of a room have come.
+func (l *late) more(roomID id.RoomID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w := l.rooms[roomID]; w != nil {
+		w.again = true
+		select {
+		case l.came <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -69,69 +84,83 @@ func (l *late) trim(roomID id.RoomID, now time.Time) {
 		l.bytes -= len(w.events[0].pdu.JSON)
 		w.events = w.events[1:]
 	}
-	if len(w.events) == 0 && !w.busy {
-		delete(l.rooms, roomID)
-	}
-}
-
-// take gives what waits in a room to one caller at a time; others make that one try again.
-func (l *late) take(roomID id.RoomID, now time.Time) []lateEvent {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	w := l.rooms[roomID]
-	if w == nil {
-		return nil
-	}
-	if w.busy {
-		w.again = true
-		return nil
-	}
-	l.trim(roomID, now)
-	w.busy = len(w.events) > 0
-	return slices.Clone(w.events)
-}
-
-// put takes back what still waits; again says that the caller has to go on with it.
-func (l *late) put(roomID id.RoomID, connected map[id.EventID]bool) (events []lateEvent, again bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	w := l.rooms[roomID]
-	w.events = slices.DeleteFunc(w.events, func(e lateEvent) bool {
-		if connected[e.pdu.ID] {
-			l.bytes -= len(e.pdu.JSON)
-		}
-		return connected[e.pdu.ID]
-	})
-	again = (w.again || len(connected) > 0) && len(w.events) > 0
-	w.again, w.busy = false, again
 	if len(w.events) == 0 {
 		delete(l.rooms, roomID)
 	}
-	return slices.Clone(w.events), again
 }
 
-// forget drops what has waited too long in any room.
-func (l *late) forget(now time.Time) {
+// take gives the events of the rooms to try, and drops old ones.
+func (l *late) take(now time.Time) [][]lateEvent {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for roomID := range l.rooms {
-		l.trim(roomID, now)
+	var all [][]lateEvent
+	for roomID, w := range l.rooms {
+		if l.trim(roomID, now); w.again && len(w.events) > 0 {
+			w.again = false
+			all = append(all, slices.Clone(w.events))
+		}
+	}
+	return all
+}
+
+// drop takes out what has connected.
+func (l *late) drop(pdu *event.PDU) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := l.rooms[pdu.RoomID]
+	if w == nil {
+		return
+	}
+	w.events = slices.DeleteFunc(w.events, func(e lateEvent) bool {
+		if e.pdu.ID != pdu.ID {
+			return false
+		}
+		l.bytes -= len(e.pdu.JSON)
+		return true
+	})
+	if len(w.events) == 0 {
+		delete(l.rooms, pdu.RoomID)
+	}
+}
+
+// runLate tries late events again until ctx ends.
+func (f *Federation) runLate(ctx context.Context) error {
+	timer := f.cfg.Clock.NewTimer(lateTime)
+	defer timer.Stop()
+	for soon := false; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-f.late.came:
+			if !soon { // a busy room must not put it off for ever
+				timer.Reset(lateAgain)
+			}
+			soon = true
+		case <-timer.C():
+			soon = false
+			for _, events := range f.late.take(f.cfg.Clock.Now()) {
+				f.connectLate(ctx, events)
+			}
+			timer.Reset(lateTime) // to drop what is too old
+		}
 	}
 }
 
 // connectLate receives the events of a room that waited for others, as far as these have come.
-func (f *Federation) connectLate(ctx context.Context, roomID id.RoomID) {
-	events := f.late.take(roomID, f.cfg.Clock.Now())
-	for again := len(events) > 0; again; {
-		connected := map[id.EventID]bool{}
-		for _, e := range events {
+func (f *Federation) connectLate(ctx context.Context, events []lateEvent) {
+	for progress := true; progress; {
+		progress = false
+		events = slices.DeleteFunc(events, func(e lateEvent) bool {
 			receipt, err := f.cfg.Rooms.Receive(ctx, e.origin, e.pdu)
 			if err != nil {
 				f.cfg.Log.Warn("late event not received", "error", err)
-			} else if receipt.Outcome != room.Deferred {
-				connected[e.pdu.ID] = true
 			}
-		}
-		events, again = f.late.put(roomID, connected)
+			if err != nil || receipt.Outcome == room.Deferred {
+				return false
+			}
+			f.late.drop(e.pdu)
+			progress = true
+			return true
+		})
 	}
 }

@@ -16,7 +16,8 @@ func TestA12LateEventsAreBounded(t *testing.T) {
 	l.init()
 	now := time.Unix(0, 0)
 	add := func(roomID id.RoomID, n, size int) {
-		l.wait("there.test", []received{{pdu: &event.PDU{ID: id.EventID(fmt.Sprint(roomID, n)), RoomID: roomID, JSON: bytes.Repeat([]byte{'x'}, size)}}}, now)
+		pdu := &event.PDU{ID: id.EventID(fmt.Sprint(roomID, n)), RoomID: roomID, JSON: bytes.Repeat([]byte{'x'}, size)}
+		l.wait("there.test", []received{{pdu: pdu}}, now)
 	}
 	count := func() (events, size int) {
 		for _, w := range l.rooms {
@@ -37,47 +38,28 @@ func TestA12LateEventsAreBounded(t *testing.T) {
 	if n, _ := count(); n != lateRoom {
 		t.Errorf("%d events in one room", n)
 	}
-	if events := l.take("!a", now); events[0].pdu.ID != id.EventID(fmt.Sprint("!a", 2*lateRoom)) {
-		t.Errorf("the oldest is %s", events[0].pdu.ID)
+	if got := l.take(now); len(got) != 0 {
+		t.Errorf("%d rooms to try where nothing has come", len(got))
 	}
-	l.put("!a", nil)
+	l.more("!a")
+	l.more("!elsewhere")
+	got := l.take(now)
+	if len(got) != 1 || got[0][0].pdu.ID != id.EventID(fmt.Sprint("!a", 2*lateRoom)) {
+		t.Fatalf("took %v", got)
+	}
+	l.drop(got[0][3].pdu)
+	l.drop(got[0][3].pdu)
+	if n, _ := count(); n != lateRoom-1 || len(l.take(now)) != 0 {
+		t.Errorf("%d events after one connected", n)
+	}
 	for i := range 200 {
 		add(id.RoomID(fmt.Sprint("!", i)), 0, 60_000)
 	}
 	if _, size := count(); size > lateBytes || size < lateBytes*9/10 {
 		t.Errorf("%d bytes wait", size)
 	}
-	l.forget(now.Add(lateTime + 1))
+	l.take(now.Add(lateTime + 1))
 	if n, size := count(); n != 0 || size != 0 || len(l.rooms) != 0 {
 		t.Errorf("%d events of %d bytes in %d rooms are not forgotten", n, size, len(l.rooms))
-	}
-}
-
-// Who comes while another tries the events of a room makes that one try again.
-func TestLateEventsAreTriedByOne(t *testing.T) {
-	var l late
-	l.init()
-	now := time.Unix(0, 0)
-	l.wait("there.test", []received{{pdu: &event.PDU{ID: "$1", RoomID: "!a"}}, {pdu: &event.PDU{ID: "$2", RoomID: "!a"}}}, now)
-	if got := l.take("!a", now); len(got) != 2 {
-		t.Fatalf("took %v", got)
-	}
-	if got := l.take("!a", now); len(got) != 0 {
-		t.Errorf("a second one took %v", got)
-	}
-	if left, again := l.put("!a", nil); !again || len(left) != 2 {
-		t.Errorf("left %v, again %v", left, again)
-	}
-	if left, again := l.put("!a", map[id.EventID]bool{"$1": true}); !again || len(left) != 1 {
-		t.Errorf("after progress: left %v, again %v", left, again)
-	}
-	if left, again := l.put("!a", nil); again {
-		t.Errorf("without progress: left %v, again %v", left, again)
-	}
-	if got := l.take("!a", now); len(got) != 1 {
-		t.Errorf("took %v", got)
-	}
-	if left, again := l.put("!a", map[id.EventID]bool{"$2": true}); again || len(left) != 0 || len(l.rooms) != 0 {
-		t.Errorf("at the end: left %v, again %v, %d rooms", left, again, len(l.rooms))
 	}
 }
