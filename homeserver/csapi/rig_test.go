@@ -16,8 +16,10 @@ import (
 	"konsil/homeserver/delayed"
 	"konsil/homeserver/e2ee"
 	"konsil/homeserver/ephemeral"
+	"konsil/homeserver/media"
 	"konsil/homeserver/notice"
 	"konsil/homeserver/notify"
+	"konsil/homeserver/push"
 	"konsil/homeserver/report"
 	"konsil/homeserver/room"
 	"konsil/homeserver/search"
@@ -82,6 +84,8 @@ func openRig(t testing.TB, url string, changes ...change) *rig {
 	apiConfig.Delayed = delayed.New(delayed.Config{Store: db, Rooms: rooms, Clock: fake, Rand: rand.Reader})
 	apiConfig.Reports = report.New(report.Config{Server: server, Store: db, Rooms: rooms, Clock: fake})
 	apiConfig.Notices = notice.New(notice.Config{Server: server, Store: db, Accounts: accounts, Rooms: rooms})
+	apiConfig.Media = media.New(media.Config{Server: server, Store: db, Dir: t.TempDir(), Clock: fake, MaxUpload: 1 << 20})
+	apiConfig.Push = push.New(push.Config{Server: server, Store: db, Rooms: rooms, Notify: wake, Clock: fake, AllowPrivate: true})
 	apiConfig.Ephemeral = ephemeral.New(ephemeral.Config{Server: server, Store: db, Notify: wake, Rooms: rooms, Accounts: accounts, Clock: fake})
 	return &rig{csapi.New(apiConfig).Handler(), t, db, fake, accounts, rooms}
 }
