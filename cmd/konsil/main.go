@@ -64,7 +64,9 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File) int {
 		parser.FatalIfErrorf(err)
 		return 2
 	}
-	logger, err := obs.NewLogger(stderr, c.LogFormat, c.LogLevel)
+	lines := obs.NewLines(stderr)
+	defer lines.Flush()
+	logger, err := obs.NewLogger(lines, c.LogFormat, c.LogLevel)
 	if err != nil {
 		fmt.Fprintln(stderr, "konsil:", err)
 		return 2
