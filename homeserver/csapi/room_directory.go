@@ -200,11 +200,7 @@ func (a *API) listPublicRooms(ctx context.Context, of id.ServerName, req room.Pu
 	if of != "" && of != a.Server && a.Federation != nil {
 		return a.remotePublicRooms(ctx, of, req)
 	}
-	page, err := a.Rooms.PublicRooms(ctx, req)
-	if page.Chunk == nil {
-		page.Chunk = []room.Summary{}
-	}
-	return page, err
+	return a.Rooms.PublicRooms(ctx, req)
 }
 
 // directoryQuery is what another server is asked. SS v1.16 #post_matrixfederationv1publicrooms
