@@ -124,7 +124,11 @@ func (b *batch) accept(in *incoming) (Receipt, error) {
 			return Receipt{}, err
 		}
 	}
-	h.advance(w.ev, referenced)
+	behind, err := b.behind(in)
+	if err != nil {
+		return Receipt{}, err
+	}
+	h.advance(w.ev, behind, referenced)
 	if !linear {
 		if err := b.settle(w); err != nil {
 			return Receipt{}, err
@@ -137,6 +141,37 @@ func (b *batch) accept(in *incoming) (Receipt, error) {
 		}
 	}
 	return Receipt{Outcome: AcceptedNow, Event: w.ev}, nil
+}
+
+// maxBehind bounds the walk through rejected and soft-failed events. What lies further back stays an extremity for a while.
+const maxBehind = 500
+
+// behind lists what an event follows by way of rejected and soft-failed events: these left the extremities as they were, and each
+// would stay one for ever when its server's users build on them.
+func (b *batch) behind(in *incoming) ([]id.EventID, error) {
+	var found []id.EventID
+	var open []*Event
+	for _, ev := range in.prev {
+		if ev.Status != store.Accepted {
+			open = append(open, ev)
+		}
+	}
+	for n := 0; n < len(open) && n < maxBehind; n++ {
+		for _, evID := range open[n].PrevEvents {
+			if slices.Contains(found, evID) {
+				continue
+			}
+			found = append(found, evID)
+			ev, err := b.find(evID)
+			if err != nil {
+				return nil, err
+			}
+			if ev != nil && ev.Status != store.Accepted {
+				open = append(open, ev)
+			}
+		}
+	}
+	return found, nil
 }
 
 // settle makes the current state that of all forward extremities together, after an event that stands beside the newest ones.

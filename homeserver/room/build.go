@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"konsil/homeserver/room/auth"
@@ -26,8 +27,14 @@ type proposal struct {
 	txn     string
 }
 
-// build makes and signs an event on the head. It is neither authorised nor stored.
-func (b *batch) build(p proposal) (*event.PDU, []*Event, error) {
+// ground is what an event is built on where that is not all of the head.
+type ground struct {
+	prev  []dag.Extremity
+	state state
+}
+
+// build makes and signs an event on the head, or on a ground if there is one. It is neither authorised nor stored.
+func (b *batch) build(p proposal, on *ground) (*event.PDU, []*Event, error) {
 	h := &b.head
 	t := event.Template{RoomID: h.room, Sender: p.sender, Type: p.typ, StateKey: p.key, Content: p.content, Redacts: p.redacts,
 		OriginServerTS: p.ts}
@@ -38,11 +45,14 @@ func (b *batch) build(p proposal) (*event.PDU, []*Event, error) {
 		t.RoomID = "" // RV 12 rule 1.2
 	}
 	prev := dag.SelectPrev(h.tips())
+	if on != nil {
+		prev = on.prev
+	}
 	for _, x := range prev {
 		t.PrevEvents = append(t.PrevEvents, x.ID)
 	}
 	t.Depth = dag.NextDepth(h.version, prev)
-	cited, err := b.authEvents(p)
+	cited, err := b.authEvents(p, on)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -71,13 +81,17 @@ func (b *batch) build(p proposal) (*event.PDU, []*Event, error) {
 	return pdu, cited, nil
 }
 
-// authEvents finds the auth events of a proposal in the current state.
-func (b *batch) authEvents(p proposal) ([]*Event, error) {
+// authEvents finds the auth events of a proposal in the current state, or in that of a ground.
+func (b *batch) authEvents(p proposal, on *ground) ([]*Event, error) {
 	var evs []*Event
 	for _, slot := range auth.Selection(b.head.version, p.typ, p.key, p.sender, p.content) {
 		var ev *Event
 		var err error
-		if field := b.head.special(slot); field != nil {
+		if on != nil {
+			if ev, err = b.lookup(on.state, slot); err != nil {
+				return nil, err
+			}
+		} else if field := b.head.special(slot); field != nil {
 			ev = *field
 		} else if ev, err = b.inState(slot); err != nil {
 			return nil, err
@@ -91,7 +105,10 @@ func (b *batch) authEvents(p proposal) ([]*Event, error) {
 
 // send builds an event, asks the rules, and puts it at the end of the room.
 func (b *batch) send(p proposal) (*Event, error) {
-	pdu, cited, err := b.build(p)
+	if len(b.head.extremities) > event.MaxPrevEvents {
+		return b.sendAmongMany(p)
+	}
+	pdu, cited, err := b.build(p, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +116,43 @@ func (b *batch) send(p proposal) (*Event, error) {
 		return nil, err
 	}
 	return b.extend(pdu, cited, p.txn)
+}
+
+// sendAmongMany is send where the room has more ends than an event can follow: it stands on those it names and on nothing else, as every
+// other server will see it. A12
+func (b *batch) sendAmongMany(p proposal) (*Event, error) {
+	on := ground{prev: dag.SelectPrev(b.head.tips())}
+	snaps := map[int64]bool{}
+	for _, x := range on.prev {
+		ev, err := b.find(x.ID)
+		if err != nil {
+			return nil, err
+		}
+		snaps[ev.StateAfter] = true
+	}
+	before, err := b.mergeStates(slices.Sorted(maps.Keys(snaps)))
+	if err != nil {
+		return nil, err
+	}
+	on.state = before.state
+	pdu, _, err := b.build(p, &on)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.permit(pdu); err != nil {
+		return nil, err
+	}
+	receipt, err := b.receive(b.e.cfg.Server, pdu, nil)
+	if err != nil {
+		return nil, err
+	}
+	if receipt.Outcome != AcceptedNow {
+		return nil, refusal(receipt.Reason)
+	}
+	if receipt.Event.Txn = p.txn; p.txn != "" {
+		b.byTxn[p.txn] = receipt.Event.ID
+	}
+	return receipt.Event, nil
 }
 
 // permit asks the rules if the current state allows an event; the refusal is one for clients.
@@ -132,7 +186,7 @@ func (b *batch) extend(pdu *event.PDU, cited []*Event, txn string) (*Event, erro
 		ev.StateAfter = h.snap.nid
 	}
 	ev.RoomState = h.snap.nid
-	h.advance(ev, false)
+	h.advance(ev, nil, false)
 	return ev, nil
 }
 

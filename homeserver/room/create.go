@@ -192,7 +192,7 @@ func (e *Engine) createEvent(v *roomver.Version, creator id.UserID, content json
 	// Where the room is named by this event's hash, two rooms of one user and one millisecond would be the same: no two create
 	// events of ours have one time. And it is rounded up: what a client did before it asked for the room is before the room.
 	ts := e.created.next(e.now() + 1)
-	pdu, _, err := b.build(proposal{typ: event.TypeCreate, key: &key, sender: creator, content: content, ts: ts})
+	pdu, _, err := b.build(proposal{typ: event.TypeCreate, key: &key, sender: creator, content: content, ts: ts}, nil)
 	return pdu, err
 }
 

@@ -188,14 +188,15 @@ func (h *head) tips() []dag.Extremity {
 	return tips
 }
 
-// advance makes an accepted event part of the forward extremities. referenced: something accepted refers to it already.
-func (h *head) advance(ev *Event, referenced bool) {
+// advance makes an accepted event part of the forward extremities. behind: what it follows by way of events that are not accepted.
+// referenced: something accepted refers to it already.
+func (h *head) advance(ev *Event, behind []id.EventID, referenced bool) {
 	known := map[id.EventID]*Event{ev.ID: ev}
 	for _, x := range h.extremities {
 		known[x.ID] = x
 	}
 	var next []*Event
-	for _, tip := range dag.Advance(h.tips(), ev.PDU, referenced) {
+	for _, tip := range dag.Advance(h.tips(), ev.PDU, behind, referenced) {
 		next = append(next, known[tip.ID])
 	}
 	if len(next) == 0 { // all that is new was referred to from events whose own place is behind: keep one

@@ -350,7 +350,7 @@ func (e *Engine) PrepareInvite(ctx context.Context, c MembershipChange) (ev *eve
 	}
 	key := string(c.Target)
 	_, err = e.changeMember(ctx, c.Room, func(b *batch) (id.EventID, error) {
-		pdu, _, err := b.build(proposal{typ: event.TypeMember, key: &key, sender: c.Sender, content: content})
+		pdu, _, err := b.build(proposal{typ: event.TypeMember, key: &key, sender: c.Sender, content: content}, nil)
 		if err != nil {
 			return "", err
 		}

@@ -103,7 +103,7 @@ func (e *Engine) template(ctx context.Context, origin id.ServerName, room id.Roo
 		return Template{}, err
 	}
 	key := string(user)
-	pdu, _, err := b.build(proposal{typ: event.TypeMember, key: &key, sender: user, content: content})
+	pdu, _, err := b.build(proposal{typ: event.TypeMember, key: &key, sender: user, content: content}, nil)
 	if err != nil {
 		return Template{}, err
 	}

@@ -139,9 +139,10 @@ func TestAdvance(t *testing.T) {
 		return &event.PDU{ID: id.EventID(name), Depth: depth, PrevEvents: prev}
 	}
 	var ends []dag.Extremity
+	var behind []id.EventID
 	step := func(e *event.PDU, referenced bool, want string) {
 		t.Helper()
-		ends = dag.Advance(ends, e, referenced)
+		ends = dag.Advance(ends, e, behind, referenced)
 		var got []string
 		for _, x := range ends {
 			got = append(got, fmt.Sprint(x.ID, x.Depth))
@@ -156,6 +157,9 @@ func TestAdvance(t *testing.T) {
 	step(ev("B", 2, "A"), false, "B2 C2") // once more
 	step(ev("D", 3, "X"), true, "B2 C2")  // late: something refers to it already
 	step(ev("E", 3, "B", "C"), false, "E3")
+	step(ev("F", 4, "D"), false, "E3 F4")
+	behind = []id.EventID{"E", "B"}
+	step(ev("G", 6, "F", "soft-failed"), false, "G6")
 }
 
 // TestA12ManyExtremities: of thousands of ends an event names as many as it may, and each event makes them fewer.
@@ -175,7 +179,7 @@ func TestA12ManyExtremities(t *testing.T) {
 	if len(dag.Unique(prev)) != len(prev) {
 		t.Fatal("chose one twice")
 	}
-	next := dag.Advance(ends, &event.PDU{ID: "$new", PrevEvents: prev, Depth: 1000}, false)
+	next := dag.Advance(ends, &event.PDU{ID: "$new", PrevEvents: prev, Depth: 1000}, nil, false)
 	if len(next) != len(ends)-len(prev)+1 {
 		t.Fatalf("%d ends of %d are left", len(next), len(ends))
 	}

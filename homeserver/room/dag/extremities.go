@@ -15,13 +15,14 @@ type Extremity struct {
 	Depth int64
 }
 
-// Advance gives the forward extremities after an event has been accepted: those it refers to are none any more, itself
+// Advance gives the forward extremities after an event has been accepted: those it follows are none any more, itself
 // is one, unless something accepted refers to it already (it came late). Rejected and soft-failed events do not get here:
-// they leave the extremities as they are. The result is sorted by ID. SS v1.16 #soft-failure
-func Advance(current []Extremity, ev *event.PDU, referenced bool) []Extremity {
+// they leave the extremities as they are. But behind names what the event follows by way of them. The result is sorted by
+// ID. SS v1.16 #soft-failure
+func Advance(current []Extremity, ev *event.PDU, behind []id.EventID, referenced bool) []Extremity {
 	next := make([]Extremity, 0, len(current)+1)
 	for _, e := range current {
-		if e.ID != ev.ID && !slices.Contains(ev.PrevEvents, e.ID) {
+		if e.ID != ev.ID && !slices.Contains(ev.PrevEvents, e.ID) && !slices.Contains(behind, e.ID) {
 			next = append(next, e)
 		}
 	}
