@@ -30,6 +30,7 @@ import (
 	"konsil/homeserver/ssapi"
 	"konsil/homeserver/store"
 	"konsil/kit/job"
+	"konsil/kit/obs"
 	"konsil/matrix/id"
 	"konsil/matrix/mxerr"
 )
@@ -42,6 +43,7 @@ type Domain struct {
 
 	number     int64
 	federated  bool
+	log        *slog.Logger
 	store      *store.DB
 	notify     *notify.Notifier
 	federation *federation.Federation
@@ -79,7 +81,7 @@ func openDomain(ctx context.Context, h *Host, row store.RegisteredDomain) (*Doma
 	if err != nil {
 		return nil, err
 	}
-	k := keepers{host: h, row: row, store: db, notify: notify.New(), log: h.cfg.Log.With("domain", string(row.Name))}
+	k := keepers{host: h, row: row, store: db, notify: notify.New(), log: h.cfg.Log.With(obs.KeyDomain, string(row.Name))}
 	k.base()
 	if err := k.accounts.EnsureAppServices(ctx); err != nil {
 		_ = db.Close()
@@ -88,7 +90,7 @@ func openDomain(ctx context.Context, h *Host, row store.RegisteredDomain) (*Doma
 	k.movers()
 	d := &Domain{
 		Name: row.Name, Flavour: Flavour(row.Flavour), Accounts: k.accounts,
-		number: row.Number, federated: row.Federated, store: db, notify: k.notify, federation: k.outside,
+		number: row.Number, federated: row.Federated, log: k.log, store: db, notify: k.notify, federation: k.outside,
 		dues:   []func() int64{k.outside.NextDue, k.push.NextDue, k.delayed.NextDue, k.services.NextDue},
 		client: k.clientAPI(), server: k.serverAPI(),
 		jobs: job.NewGroup(context.WithoutCancel(ctx), job.Config{Clock: h.cfg.Clock, Log: k.log}),
@@ -199,7 +201,7 @@ func (k *keepers) serverAPI() http.Handler {
 func (d *Domain) Close() {
 	d.jobs.Stop()
 	if err := d.store.Close(); err != nil {
-		slog.Default().Error("close store", "domain", string(d.Name), "error", err)
+		d.log.Error("close store", obs.KeyError, err)
 	}
 }
 
